@@ -1,0 +1,182 @@
+"""What a component of each kind must offer: the protocols that `ctfw.testing` checks.
+
+A component's target is called as `target(config, context)`: `config` is an instance of the
+settings model that was declared, `context` a `ctfw.engine.context.BuildContext`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from ctfw.types import (
+    Case,
+    CaseTable,
+    LossTerms,
+    Negative,
+    Prediction,
+    Scores,
+    StepOutput,
+    Volume,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from ctfw.engine.context import StageContext, StageResult
+    from ctfw.settings import Generation
+
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Cases, reports, labels and splits. Reads no image: it says where the images are."""
+
+    label_names: tuple[str, ...]
+
+    def prepare(self) -> None:
+        """Make or check what is needed on disk; safe to call twice, resumes after a kill."""
+
+    def cases(self, split: str) -> CaseTable:
+        """The cases of "train", "validation" or "test". Raises BadData when it has none."""
+
+
+@runtime_checkable
+class VolumeLoader(Protocol):
+    """A file or folder -> `Volume` with (z, y, x) array, affine in RAS+ and provenance."""
+
+    def can_read(self, path: Path) -> bool:
+        """Whether this looks like something it reads; cheap, never raises."""
+
+    def load(self, path: Path) -> Volume:
+        """Read it. Raises UnreadableVolume or NotCT with a reason; never guesses silently."""
+
+
+@runtime_checkable
+class Preprocessor(Protocol):
+    """`Volume` -> `Volume`; chained in the order of the recipe.
+
+    `case` gives what the data set knows about the file (`case.hints`); None for a bare scan.
+    """
+
+    def __call__(self, volume: Volume, case: Case | None = None) -> Volume: ...
+
+
+@runtime_checkable
+class VolumeStore(Protocol):
+    """A preprocessor that keeps its input on disk: a landing in the chain.
+
+    The steps before it run once per volume; later runs start from what it kept. `key` is a hash
+    of the source file and of every step before.
+    """
+
+    def __call__(self, volume: Volume, case: Case | None = None) -> Volume: ...
+
+    def find(self, key: str) -> Volume | None:
+        """The stored volume, or None."""
+
+    def keep(self, key: str, volume: Volume) -> None:
+        """Write atomically: a reader never sees half a volume."""
+
+
+@runtime_checkable
+class NegativeSampler(Protocol):
+    """Pairs a case with an image that its report does not describe."""
+
+    def fit(self, cases: CaseTable) -> None:
+        """Look at the pool once, before training."""
+
+    def refresh(self, epoch: int, seed: int) -> None:
+        """Called before each epoch; plans what must be planned over all anchors, e.g. reuse caps."""
+
+    def draw(self, anchor: Case, rng: np.random.Generator) -> Negative:
+        """The negative of one anchor. `rng` derives from (seed, epoch, case id)."""
+
+    def summary(self) -> Mapping[str, Any]:
+        """What happened so far: relaxations, partner use, distances. Logged and shown."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """Step outputs -> the number to minimise, with its terms."""
+
+    uses_negative: bool
+
+    def __call__(
+        self,
+        positive: StepOutput,
+        negative: StepOutput | None = None,
+        reference: StepOutput | None = None,
+        *,
+        progress: float = 0.0,
+    ) -> LossTerms:
+        """`progress` runs from 0 to 1 over the training and drives schedules."""
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Predictions -> scores with the protocol that produced them."""
+
+    needs_labels: bool
+
+    def score(self, predictions: Sequence[Prediction], cases: CaseTable | None = None) -> Scores:
+        """Missing and empty texts count as empty hypotheses, never silently left out."""
+
+
+@runtime_checkable
+class Labeler(Protocol):
+    """Report text -> one 0/1 vector."""
+
+    names: tuple[str, ...]
+    signature: str
+
+    def label(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, L) int8 in the order of `names`."""
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """An image+text model with its processor.
+
+    Image features can be computed apart from the text pass, so that a positive and a negative,
+    training and evaluation share them.
+    """
+
+    def build(self, corpus: Sequence[str], seed: int) -> None:
+        """Load or make the weights and the tokenizer; `corpus` serves where one is trained."""
+
+    def module(self) -> torch.nn.Module:
+        """Everything that has parameters, for the optimizer, the checkpoint and the device."""
+
+    def encode_images(self, volumes: Sequence[Volume]) -> Any:
+        """Host side: preprocessed volumes -> the model's image input."""
+
+    def image_features(self, images: Any) -> torch.Tensor:
+        """(B, V, D) visual tokens of `encode_images`' result."""
+
+    def forward(
+        self, features: torch.Tensor, volumes: Sequence[Volume], reports: Sequence[str]
+    ) -> StepOutput:
+        """Teacher-forced pass over prompt, visual tokens and report."""
+
+    def generate(
+        self, features: torch.Tensor, volumes: Sequence[Volume], settings: Generation
+    ) -> list[tuple[str, str]]:
+        """(text, "stop" or "length") of each case."""
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors, tokenizer and configuration; no pickle."""
+
+    def load(self, folder: Path) -> None:
+        """The inverse of `save`. Raises BadCheckpoint."""
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """One step of a recipe."""
+
+    def run(self, context: StageContext) -> StageResult: ...

@@ -1,0 +1,49 @@
+"""Settings shared by the stages of a recipe: the top-level blocks of a profile."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ctfw.config import Local, Strict
+
+
+class Training(Strict):
+    """How a stage optimises. A stage's own `training` block is merged over the shared one."""
+
+    epochs: float = Field(1.0, gt=0, description="passes over the training split")
+    max_steps: int | None = Field(None, ge=1, description="optimizer steps; overrides epochs")
+    batch_size: int = Field(1, ge=1, description="anchors per forward pass and process")
+    gradient_accumulation: int = Field(1, ge=1, description="forward passes per optimizer step")
+    learning_rate: float = Field(2e-5, gt=0, description="peak learning rate")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="learning rate after the warm-up"
+    )
+    warmup_ratio: float = Field(0.03, ge=0, lt=1, description="share of steps to the peak rate")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay on matrices")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW moment decay rates")
+    clip_norm: float = Field(1.0, gt=0, description="gradient norm is clipped to this")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="arithmetic of the forward pass (mixed precision)"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="recompute activations: less memory, about a third more time"
+    )
+    engine: Literal["accelerate", "deepspeed-zero1", "deepspeed-zero2", "deepspeed-zero3"] = Field(
+        "accelerate", description="what drives the processes"
+    )
+    checkpoint_every: int = Field(200, ge=1, description="optimizer steps between checkpoints")
+    validate_every: int = Field(200, ge=1, description="optimizer steps between validations")
+    validation_cases: int | None = Field(None, ge=1, description="cases used for validation")
+    device: Annotated[str, Local()] = Field("auto", description="auto, cpu, cuda, cuda:0, ...")
+    threads: Annotated[int | None, Local()] = Field(None, ge=1, description="CPU threads of torch")
+
+
+class Generation(Strict):
+    """How reports are written."""
+
+    max_new_tokens: int = Field(512, ge=1, description="longer reports are cut, and counted")
+    temperature: float = Field(0.0, ge=0, description="0 is greedy: the same text every time")
+    top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling, when temperature > 0")
+    batch_size: int = Field(1, ge=1, description="cases generated together")
