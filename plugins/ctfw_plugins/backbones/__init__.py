@@ -1,0 +1,1 @@
+"""Backbones: image+text models with their processors."""

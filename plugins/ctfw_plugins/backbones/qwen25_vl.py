@@ -1,0 +1,304 @@
+"""Backbone `qwen2.5-vl`: the real transformers classes over CT slices in HU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+from ctfw.errors import BadCheckpoint, BadData, UserError
+from ctfw.settings import Generation
+from ctfw.types import StepOutput, Volume
+from ctfw_plugins.backbones.configs import Qwen25VLConfig
+from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
+from ctfw_plugins.backbones.processor import HUProcessor, build_processor, prompt_text
+from ctfw_plugins.backbones.report_model import ReportModel
+from ctfw_plugins.backbones.decode import write_reports
+from ctfw_plugins.backbones.shape import random_config
+from ctfw_plugins.backbones.tokenizer import train_tokenizer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image on its way into the model: patches before the tower, or tokens after it.
+
+    grid     (T, h, w) of patches, before the 2 x 2 merge
+    offsets  (T,) temporal positions in units of `mm_per_position`
+    patches  (T*h*w, 1176), or None once the tower has run
+    tokens   (T*h*w/4, D) visual tokens, or None
+    """
+
+    grid: tuple[int, int, int]
+    offsets: np.ndarray
+    patches: torch.Tensor | None = None
+    tokens: torch.Tensor | None = None
+
+    @property
+    def token_grid(self) -> tuple[int, int, int]:
+        """(T, rows, columns) of visual tokens."""
+        t, h, w = self.grid
+        return t, h // 2, w // 2
+
+    @property
+    def count(self) -> int:
+        """Number of visual tokens."""
+        return int(np.prod(self.token_grid))
+
+
+class Qwen25VL:
+    """Builds, feeds, saves and loads Qwen2.5-VL."""
+
+    processor: HUProcessor
+    model: ReportModel
+
+    def __init__(self, config: Qwen25VLConfig, context: Any = None) -> None:
+        self.config = config
+        self._prompt: tuple[list[int], list[int]] = ([], [])
+
+    # -- weights ------------------------------------------------------------------------------
+
+    def build(self, corpus: Sequence[str], seed: int) -> None:
+        """Pretrained weights, or random ones with a tokenizer trained on `corpus`."""
+        torch.manual_seed(seed)
+        if self.config.weights:
+            self._from_folder(self.config.weights)
+            return
+        texts = [*corpus, *([self.config.system + "\n" + self.config.prompt] * 50)]
+        texts += ["system", "user", "assistant"] * 50
+        tokenizer = train_tokenizer(texts, self.config.shape.vocabulary)
+        qwen = Qwen2_5_VLForConditionalGeneration._from_config(
+            random_config(self.config.shape, tokenizer),
+            attn_implementation=self.config.attention,
+            dtype=DTYPES[self.config.dtype],
+        )
+        self._adopt(qwen, build_processor(tokenizer, self.config.channels))
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors, processor, tokenizer and the settings that shape the input."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.qwen.save_pretrained(folder, safe_serialization=True)
+        self.processor.save_pretrained(folder)
+        facts = {
+            "system": self.config.system,
+            "prompt": self.config.prompt,
+            "channels": self.config.channels,
+            "mm_per_position": self.config.mm_per_position,
+        }
+        (folder / "ctfw_backbone.json").write_text(json.dumps(facts, indent=2))
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote. Raises BadCheckpoint when something is missing or differs."""
+        facts_file = folder / "ctfw_backbone.json"
+        if not facts_file.is_file():
+            raise BadCheckpoint(f"{folder} is not a checkpoint of qwen2.5-vl: no {facts_file.name}")
+        facts = json.loads(facts_file.read_text())
+        for key, value in facts.items():
+            if getattr(self.config, key) != value:
+                raise BadCheckpoint(
+                    f"{folder} was trained with backbone.{key} = {value!r}, the recipe says "
+                    f"{getattr(self.config, key)!r}"
+                )
+        try:
+            self._from_folder(str(folder), local=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise BadCheckpoint(f"{folder} cannot be loaded: {error}") from error
+
+    def _from_folder(self, where: str, *, local: bool = False) -> None:
+        options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(where, **options)
+            qwen, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                where,
+                dtype=DTYPES[self.config.dtype],
+                attn_implementation=self.config.attention,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
+            )
+        except OSError as error:
+            if local:
+                raise
+            raise UserError(
+                f"backbone.weights: {where!r} is neither a local folder with a Qwen2.5-VL model "
+                f"nor reachable on the hub ({str(error).splitlines()[0]})"
+            ) from error
+        wrong = [*report["missing_keys"], *report["unexpected_keys"]]
+        if wrong:
+            raise BadCheckpoint(
+                f"{where}: {len(wrong)} weights do not fit the architecture, e.g. {wrong[0]}"
+            )
+        self._adopt(qwen, build_processor(tokenizer, self.config.channels))
+
+    def _adopt(self, qwen: Qwen2_5_VLForConditionalGeneration, processor: HUProcessor) -> None:
+        self.model = ReportModel(qwen)
+        self.processor = processor
+        text = prompt_text(processor, self.config.system, self.config.prompt)
+        before, _, after = text.partition("<|video_pad|>")
+        tokenizer = processor.tokenizer
+        self._prompt = (
+            tokenizer(before, add_special_tokens=False)["input_ids"],
+            tokenizer(after, add_special_tokens=False)["input_ids"],
+        )
+        self._stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        self._pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+
+    def module(self) -> ReportModel:
+        return self.model
+
+    @property
+    def tower(self) -> torch.nn.Module:
+        """The vision tower, for stages that train or freeze it apart."""
+        return self.model.tower
+
+    @property
+    def prompt(self) -> str:
+        """The text that is recorded with scores."""
+        return f"{self.config.system} | {self.config.prompt}"
+
+    # -- images -------------------------------------------------------------------------------
+
+    def encode(self, volume: Volume) -> Seen:
+        """Patches and millimetre positions of a preprocessed volume; no weights involved."""
+        processor = self.processor.video_processor
+        patches, grid = processor.patches(volume)
+        mm = np.asarray(volume.slice_positions_mm, np.float64)
+        if len(mm) % processor.temporal_patch_size:
+            mm = np.append(mm, mm[-1])
+        offsets = temporal_offsets(mm, processor.temporal_patch_size, self.config.mm_per_position)
+        return Seen(grid, offsets, patches=patches)
+
+    @torch.no_grad()
+    def see(self, images: Sequence[Seen]) -> list[Seen]:
+        """The same images with their visual tokens computed, without gradient."""
+        device = self.device
+        todo = [image for image in images if image.tokens is None]
+        if todo:
+            patches = torch.cat([_patches(image) for image in todo]).to(device)
+            grid = torch.tensor([image.grid for image in todo], device=device)
+            tokens = self.model.see(patches, grid).split([image.count for image in todo])
+            done = iter(tokens)
+        return [
+            image if image.tokens is not None else replace(image, patches=None, tokens=next(done))
+            for image in images
+        ]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    # -- text ---------------------------------------------------------------------------------
+
+    def report_ids(self, report: str) -> list[int]:
+        """Tokens of a report with the end of turn."""
+        if not report.strip():
+            raise BadData("a case has an empty report: nothing to train on or to score")
+        ids = self.processor.tokenizer(report, add_special_tokens=False)["input_ids"]
+        return [*ids, self._stop]
+
+    def batch(self, images: Sequence[Seen], reports: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Tensors of a teacher-forced pass, padded on the right.
+
+        ids (B, L); positions (3, B, L); visual and answer (B, L) bool; prefix (B,) is the place
+        of the first report token; tokens or patches of all images, one after the other.
+        """
+        before, after = self._prompt
+        rows, positions, prefixes = [], [], []
+        for image, report in zip(images, reports, strict=True):
+            ids = self.report_ids(report)
+            visual = [self.processor.video_token_id] * image.count
+            rows.append([*before, *visual, *after, *ids])
+            prefixes.append(len(before) + image.count + len(after))
+            positions.append(self._positions(image, len(after) + len(ids)))
+        length = max(map(len, rows))
+        ids_tensor = torch.full((len(rows), length), self._pad)
+        position_tensor = torch.zeros(3, len(rows), length, dtype=torch.long)
+        answer = torch.zeros(len(rows), length, dtype=torch.bool)
+        for i, row in enumerate(rows):
+            ids_tensor[i, : len(row)] = torch.tensor(row)
+            position_tensor[:, i, : len(row)] = positions[i]
+            answer[i, prefixes[i] : len(row)] = True
+        return self._to_device(
+            images,
+            ids=ids_tensor,
+            positions=position_tensor,
+            answer=answer,
+            visual=ids_tensor == self.processor.video_token_id,
+            prefix=torch.tensor(prefixes),
+        )
+
+    def _positions(self, image: Seen, after: int) -> torch.Tensor:
+        _, rows, columns = image.token_grid
+        before = len(self._prompt[0])
+        return torch.from_numpy(rope_positions(before, image.offsets, (rows, columns), after))
+
+    def _to_device(
+        self, images: Sequence[Seen], **tensors: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        out = {key: value.to(self.device) for key, value in tensors.items()}
+        if all(image.tokens is not None for image in images):
+            out["tokens"] = torch.cat([_tokens(image) for image in images]).to(self.device)
+        else:
+            out["patches"] = torch.cat([_patches(image) for image in images]).to(self.device)
+            out["grid"] = torch.tensor([image.grid for image in images], device=self.device)
+        return out
+
+    def forward(
+        self, images: Sequence[Seen], reports: Sequence[str], module: Any = None
+    ) -> StepOutput:
+        """Teacher-forced pass; `module` is the engine's wrapped form of `module()`."""
+        out: Mapping[str, torch.Tensor] = (module or self.model)(self.batch(images, reports))
+        embeddings = {key: out[key] for key in ("image", "text")}
+        return StepOutput(nll=out["nll"], answer=out["answer"], embeddings=embeddings)
+
+    # -- generation ---------------------------------------------------------------------------
+
+    def generate(
+        self, images: Sequence[Seen], settings: Generation, seed: int = 0
+    ) -> list[tuple[str, str]]:
+        """(text, "stop" or "length") of each image; prompts padded on the left."""
+        before, after = self._prompt
+        rows = [[*before, *([self.processor.video_token_id] * i.count), *after] for i in images]
+        length = max(map(len, rows))
+        ids = torch.full((len(rows), length), self._pad)
+        positions = torch.zeros(3, len(rows), length, dtype=torch.long)
+        attention = torch.zeros(len(rows), length, dtype=torch.long)
+        for i, (row, image) in enumerate(zip(rows, images, strict=True)):
+            ids[i, length - len(row) :] = torch.tensor(row)
+            positions[:, i, length - len(row) :] = self._positions(image, len(after))
+            attention[i, length - len(row) :] = 1
+        batch = self._to_device(
+            images,
+            ids=ids,
+            positions=positions,
+            attention=attention,
+            visual=ids == self.processor.video_token_id,
+        )
+        was_training = self.model.training
+        self.model.eval()
+        written, ended = write_reports(self.model, batch, settings, self._stop, self._pad, seed)
+        self.model.train(was_training)
+        texts = self.processor.tokenizer.batch_decode(written, skip_special_tokens=True)
+        return [
+            (text.strip(), "stop" if done else "length")
+            for text, done in zip(texts, ended.tolist(), strict=True)
+        ]
+
+
+def _patches(image: Seen) -> torch.Tensor:
+    if image.patches is None:
+        raise ValueError("this image has only its visual tokens left; encode the volume again")
+    return image.patches
+
+
+def _tokens(image: Seen) -> torch.Tensor:
+    if image.tokens is None:
+        raise ValueError("the visual tokens of this image have not been computed")
+    return image.tokens
