@@ -1,12 +1,12 @@
 """What a component of each kind must offer: the protocols that `ctfw.testing` checks.
 
 A component's target is called as `target(config, context)`: `config` is an instance of the
-settings model that was declared, `context` a `ctfw.engine.context.BuildContext`.
+settings model that was declared, `context` a `ctfw.engine.context.Context`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -26,11 +26,8 @@ from ctfw.types import (
 if TYPE_CHECKING:
     import torch
 
-    from ctfw.engine.context import StageContext, StageResult
+    from ctfw.engine.context import Context, StageResult
     from ctfw.settings import Generation
-
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-
 
 @runtime_checkable
 class Dataset(Protocol):
@@ -142,8 +139,10 @@ class Labeler(Protocol):
 class Backbone(Protocol):
     """An image+text model with its processor.
 
-    Image features can be computed apart from the text pass, so that a positive and a negative,
-    training and evaluation share them.
+    An image goes through three forms: a preprocessed `Volume`; `encode`d (what the vision tower
+    reads); `see`n (visual tokens). The last two are the backbone's own type, opaque to others;
+    `forward` and `generate` take either, so that visual tokens can be computed once and shared by
+    a positive and a negative, by training and by evaluation.
     """
 
     def build(self, corpus: Sequence[str], seed: int) -> None:
@@ -152,21 +151,27 @@ class Backbone(Protocol):
     def module(self) -> torch.nn.Module:
         """Everything that has parameters, for the optimizer, the checkpoint and the device."""
 
-    def encode_images(self, volumes: Sequence[Volume]) -> Any:
-        """Host side: preprocessed volumes -> the model's image input."""
+    @property
+    def tower(self) -> torch.nn.Module:
+        """The vision tower inside `module()`, which a stage may train or freeze apart."""
 
-    def image_features(self, images: Any) -> torch.Tensor:
-        """(B, V, D) visual tokens of `encode_images`' result."""
+    @property
+    def prompt(self) -> str:
+        """The prompt, as it is recorded beside the scores."""
 
-    def forward(
-        self, features: torch.Tensor, volumes: Sequence[Volume], reports: Sequence[str]
-    ) -> StepOutput:
-        """Teacher-forced pass over prompt, visual tokens and report."""
+    def encode(self, volume: Volume) -> Any:
+        """Host side: a preprocessed volume -> the vision tower's input. No weights involved."""
+
+    def see(self, images: Sequence[Any]) -> list[Any]:
+        """The same images with their visual tokens computed, without gradient."""
+
+    def forward(self, images: Sequence[Any], reports: Sequence[str], module: Any = None) -> StepOutput:
+        """Teacher-forced pass; `module` is the engine's wrapped form of `module()`."""
 
     def generate(
-        self, features: torch.Tensor, volumes: Sequence[Volume], settings: Generation
+        self, images: Sequence[Any], settings: Generation, seed: int = 0
     ) -> list[tuple[str, str]]:
-        """(text, "stop" or "length") of each case."""
+        """(text, "stop" or "length") of each image. Greedy when the temperature is 0."""
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, tokenizer and configuration; no pickle."""
@@ -179,4 +184,4 @@ class Backbone(Protocol):
 class Stage(Protocol):
     """One step of a recipe."""
 
-    def run(self, context: StageContext) -> StageResult: ...
+    def run(self, context: Context) -> StageResult: ...

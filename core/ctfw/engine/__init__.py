@@ -1,0 +1,1 @@
+"""Building what a recipe chose and running its stages."""

@@ -1,0 +1,154 @@
+"""Cases to what the backbone reads, computed once and kept within a budget of memory."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ctfw.errors import UserError
+from ctfw.progress import bar
+from ctfw.types import Case, Negative, Volume
+
+if TYPE_CHECKING:
+    from ctfw.contracts import Backbone
+    from ctfw.volumes.pipeline import VolumePipeline
+
+T = TypeVar("T")
+MEMORY = 2 << 30
+
+
+class ImageBank:
+    """Preprocessed volumes by case, from memory, from the stores of the pipeline, or from files.
+
+    memory_bytes  budget of the volumes kept in memory, least recently used leaves first
+    """
+
+    def __init__(self, pipeline: VolumePipeline, memory_bytes: int = MEMORY) -> None:
+        self.pipeline = pipeline
+        self._budget = memory_bytes
+        self._kept: OrderedDict[str, Volume] = OrderedDict()
+        self._bytes = 0
+
+    def volume(self, case: Case) -> Volume:
+        """The preprocessed volume of a case. Errors name the case and its file."""
+        found = self._kept.get(case.id)
+        if found is not None:
+            self._kept.move_to_end(case.id)
+            return found
+        try:
+            volume = self.pipeline(case.image, case)
+        except UserError as error:
+            raise type(error)(f"case {case.id}: {error}") from error
+        self._keep(case.id, volume)
+        return volume
+
+    def negative(self, anchor: Case, negative: Negative) -> Volume:
+        """The volume of a negative: another case's, or a function of the anchor's."""
+        if negative.case is not None:
+            return self.volume(negative.case)
+        assert negative.transform is not None
+        return negative.transform(self.volume(anchor))
+
+    def prepare(self, cases: Sequence[Case], workers: int | None = None) -> None:
+        """Run the chain for every case in worker processes, so that its stores are filled.
+
+        Without a store in the chain there is nothing to fill, and nothing is done.
+        """
+        if not self.pipeline.has_store:
+            return
+        todo = [case for case in cases if not self.pipeline.stored(case.image, case)]
+        if not todo:
+            return
+        from joblib import Parallel, delayed
+
+        jobs = Parallel(
+            n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", batch_size=8
+        )
+        failures = []
+        with bar("preprocess scans", len(todo)) as job:
+            for failure in jobs(delayed(_fill)(self.pipeline, case) for case in todo):
+                job.advance()
+                failures.extend([failure] if failure else [])
+        if failures:
+            raise UserError(
+                f"{len(failures)} of {len(todo)} scans cannot be used; the first: {failures[0]}"
+            )
+
+    def _keep(self, key: str, volume: Volume) -> None:
+        self._kept[key] = volume
+        self._bytes += volume.array.nbytes
+        while self._bytes > self._budget and len(self._kept) > 1:
+            _, gone = self._kept.popitem(last=False)
+            self._bytes -= gone.array.nbytes
+
+
+class TokenBank:
+    """Visual tokens of a frozen tower, computed once per case and shared by every pass."""
+
+    def __init__(self, images: ImageBank, backbone: Backbone, *, frozen: bool) -> None:
+        self.images, self.backbone, self.frozen = images, backbone, frozen
+        self._tokens: dict[str, Any] = {}
+
+    def case(self, case: Case) -> Any:
+        """What the backbone reads for a case: visual tokens when the tower is frozen."""
+        if not self.frozen:
+            return self.backbone.encode(self.images.volume(case))
+        if case.id not in self._tokens:
+            self._tokens[case.id] = self.backbone.see(
+                [self.backbone.encode(self.images.volume(case))]
+            )[0]
+        return self._tokens[case.id]
+
+    def negative(self, anchor: Case, negative: Negative) -> Any:
+        if negative.case is not None:
+            return self.case(negative.case)
+        return self.volume(self.images.negative(anchor, negative))
+
+    def volume(self, volume: Volume) -> Any:
+        """The same for a volume that belongs to no case, such as noise."""
+        encoded = self.backbone.encode(volume)
+        return self.backbone.see([encoded])[0] if self.frozen else encoded
+
+    def fill(self, cases: Sequence[Case], title: str, batch: int = 16) -> None:
+        """Compute the tokens of many cases at once; nothing to do when the tower is trained."""
+        todo = [case for case in cases if case.id not in self._tokens] if self.frozen else []
+        if not todo:
+            return
+        with bar(title, len(todo)) as job:
+            for start in range(0, len(todo), batch):
+                part = todo[start : start + batch]
+                encoded = [self.backbone.encode(self.images.volume(case)) for case in part]
+                for case, seen in zip(part, self.backbone.see(encoded), strict=True):
+                    self._tokens[case.id] = seen
+                job.advance(len(part))
+
+
+def ahead(thunks: Iterable[Callable[[], T]], threads: int, depth: int = 4) -> Iterator[T]:
+    """Results in order, with up to `depth` computed in advance by `threads` threads.
+
+    Reading and resampling release the interpreter lock for most of their time.
+    """
+    if threads <= 0:
+        for thunk in thunks:
+            yield thunk()
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: list[Any] = []
+        for thunk in thunks:
+            waiting.append(pool.submit(thunk))
+            if len(waiting) > depth:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _fill(pipeline: VolumePipeline, case: Case) -> str:
+    """Run the chain for one case in a worker; the reason when it cannot be done."""
+    try:
+        pipeline(case.image, case)
+    except UserError as error:
+        return f"case {case.id}: {error}"
+    return ""

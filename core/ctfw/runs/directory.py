@@ -1,0 +1,100 @@
+"""The folder of a run: `runs/<name>/<time>-<hash>/`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ctfw.errors import BadCheckpoint, UserError
+from ctfw.runs.files import append_line, read_json, write_json, write_text
+
+
+def now() -> str:
+    """UTC time to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunDirectory:
+    """Paths of a run and its status. Every write is atomic."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, root: Path, name: str, digest: str) -> RunDirectory:
+        """A new folder. Raises UserError when it cannot be written."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        path = root / name / f"{stamp}-{digest[:6]}"
+        try:
+            for attempt in range(100):
+                try:
+                    path.mkdir(parents=True, exist_ok=False)
+                    return cls(path)
+                except FileExistsError:
+                    path = root / name / f"{stamp}-{digest[:6]}-{attempt + 2}"
+        except OSError as error:
+            raise UserError(
+                f"cannot write runs into {root}: {error.strerror or error}; choose another folder "
+                "with --runs"
+            ) from error
+        raise UserError(f"{root / name} already has 100 runs of this second")
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run. Raises UserError when the folder is not one."""
+        if not (path / "resolved.yaml").is_file():
+            raise UserError(
+                f"{path} is not a run: it has no resolved.yaml. A run is a folder such as "
+                "runs/ours-heter/20260101-120000-3f9c1a"
+            )
+        return cls(path)
+
+    def stage(self, name: str) -> Path:
+        return self.path / "stages" / name
+
+    @property
+    def status(self) -> dict[str, Any]:
+        file = self.path / "status.json"
+        return dict(read_json(file)) if file.is_file() else {}
+
+    def set_status(self, **changes: Any) -> None:
+        """Merge `changes` into status.json."""
+        write_json(self.path / "status.json", self.status | changes)
+
+    def event(self, kind: str, **values: Any) -> None:
+        append_line(self.path / "events.jsonl", {"time": now(), "event": kind, **values})
+
+    def finished(self, stage: str) -> Mapping[str, Any] | None:
+        """What a finished stage returned, or None."""
+        file = self.stage(stage) / "done.json"
+        return dict(read_json(file)) if file.is_file() else None
+
+
+def write_pointer(folder: Path, name: str, target: str) -> None:
+    """`checkpoints/best` is a text file that names a folder: no symlinks, for object stores."""
+    write_text(folder / name, target + "\n")
+
+
+def checkpoint_of(path: Path, which: str = "best") -> Path:
+    """The checkpoint folder meant by a checkpoint, a stage or a run folder.
+
+    A run means its last stage that has checkpoints. Raises BadCheckpoint with what was looked for.
+    """
+    if (path / "ctfw.json").is_file():
+        return path
+    pointer = path / "checkpoints" / which
+    if pointer.is_file():
+        return path / "checkpoints" / pointer.read_text().strip()
+    stages = path / "stages"
+    if stages.is_dir():
+        made = [s for s in stages.iterdir() if (s / "checkpoints" / which).is_file()]
+        if made:
+            newest = max(made, key=lambda s: os.stat(s / "checkpoints" / which).st_mtime_ns)
+            return checkpoint_of(newest, which)
+    raise BadCheckpoint(
+        f"{path} holds no checkpoint: expected a folder with ctfw.json, a stage folder with "
+        f"checkpoints/{which}, or a run folder"
+    )

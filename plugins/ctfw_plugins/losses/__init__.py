@@ -1,0 +1,1 @@
+"""Losses over the step outputs of a positive and, where asked for, a negative."""

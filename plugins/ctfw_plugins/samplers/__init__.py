@@ -1,0 +1,1 @@
+"""Negative samplers: images that an anchor's report does not describe."""
