@@ -1,0 +1,1 @@
+"""Scoring without models: tokens, label statistics, resampling, floors, tables, predictions."""

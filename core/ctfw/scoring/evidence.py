@@ -1,0 +1,23 @@
+"""Which sentence made a labeler set a label; the same for every labeler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One sentence that mentions one label.
+
+    sentence    the sentence as it stands in the text: `text[start:end] == sentence`
+    start, end  character offsets in the text that was labelled
+    label       a name from the labeler's `names`
+    positive    True where the finding is stated, False where it is denied (or doubted, when the
+                labeler counts doubt as absence)
+    """
+
+    sentence: str
+    start: int
+    end: int
+    label: str
+    positive: bool

@@ -1,0 +1,1 @@
+"""Labelers: report text to labels."""
