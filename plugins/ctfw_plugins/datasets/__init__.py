@@ -1,0 +1,1 @@
+"""Data sets: cases, reports, labels and splits."""

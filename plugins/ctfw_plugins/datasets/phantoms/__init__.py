@@ -1,0 +1,1 @@
+"""Synthetic chest CTs: anatomy, planted findings, reports, and the files they are written to."""
