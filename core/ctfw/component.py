@@ -59,7 +59,9 @@ class Component:
         if not _NAME.match(self.name):
             raise ValueError(f"component name {self.name!r}: use lower case, digits, hyphens, dots")
         if not _TARGET.match(self.target):
-            raise ValueError(f"component {self.name!r}: target {self.target!r} is not 'module:Name'")
+            raise ValueError(
+                f"component {self.name!r}: target {self.target!r} is not 'module:Name'"
+            )
         if not (isinstance(self.config, type) and issubclass(self.config, Strict)):
             raise TypeError(f"component {self.name!r}: config must be a subclass of ctfw.Strict")
 
@@ -78,7 +80,7 @@ class Component:
             raise MissingPackage(f"{self.kind} '{self.name}' needs {'; '.join(problems)}")
         module, _, attribute = self.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+            return getattr(importlib.import_module(module), attribute)
         except ImportError as error:
             raise MissingPackage(
                 f"{self.kind} '{self.name}' of plugin '{self.provider}' cannot be imported: {error}"

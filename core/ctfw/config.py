@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
+
+Mark = TypeVar("Mark")
 
 
 class Strict(BaseModel):
@@ -28,16 +30,45 @@ class Local:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class MustExist:
+    """Mark of a path that has to exist before a run starts; checked by the preflight only.
+
+    Use as `root: Annotated[Path, Local(), MustExist("folder")]`. Validation does no I/O, so a
+    recipe can be validated on a machine that has no data.
+    """
+
+    what: Literal["file", "folder", "file or folder"] = "file or folder"
+
+
 def local_fields(model: type[BaseModel]) -> Iterator[str]:
     """Names of the fields of `model` that are marked `Local`."""
-    for name, field in model.model_fields.items():
-        if any(isinstance(mark, Local) for mark in field.metadata):
-            yield name
+    for name, _ in fields_with(model, Local):
+        yield name
 
 
-def fields_with(model: type[BaseModel], mark: type[Any]) -> Iterator[tuple[str, Any]]:
-    """(field name, mark) for each field of `model` that carries a mark of that type."""
+def fields_with(model: type[BaseModel], mark: type[Mark]) -> Iterator[tuple[str, Mark]]:
+    """(field name, mark) for each field of `model` that carries a mark of that type.
+
+    Marks inside `X | None`, `list[X]` and the like count: `UseLoss | None` has a slot.
+    """
     for name, field in model.model_fields.items():
-        for item in field.metadata:
+        for item in (*field.metadata, *_nested_marks(field.annotation)):
             if isinstance(item, mark):
                 yield name, item
+                break
+
+
+def nested_model(annotation: Any) -> type[Strict] | None:
+    """The settings model of a field that holds one, such as `Training` or `Training | None`."""
+    for option in (annotation, *get_args(annotation)):
+        if isinstance(option, type) and issubclass(option, Strict):
+            return option
+    return None
+
+
+def _nested_marks(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        yield from annotation.__metadata__
+    for part in get_args(annotation):
+        yield from _nested_marks(part)

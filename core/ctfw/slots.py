@@ -7,7 +7,7 @@ and the resolver, the JSON Schema and `ctfw show` work unchanged.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from ctfw.component import Block
 
@@ -17,6 +17,10 @@ class Slot:
     """Mark of a field that holds a component of `kind` (one, optional, or a list of them)."""
 
     kind: str
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """A placeholder that `ctfw.recipe.export` turns into the installed components."""
+        return {"x-slot": self.kind}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,127 @@
+"""The resolved recipe as text, its hash, and the versions behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ctfw
+from ctfw.component import Block
+from ctfw.config import Strict, local_fields
+
+if TYPE_CHECKING:
+    from ctfw.recipe.resolved import ResolvedRecipe
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "deepspeed",
+    "peft",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "nibabel",
+    "pydantic",
+    "pluggy",
+)
+
+
+def plain(recipe: ResolvedRecipe) -> dict[str, Any]:
+    """The recipe as a mapping that resolves to the same recipe."""
+    return {
+        "ctfw": 1,
+        "name": recipe.name,
+        "summary": recipe.summary,
+        "seed": recipe.seed,
+        "synthetic": recipe.synthetic,
+        **_shared(recipe, local=True),
+        "stages": {name: _plain(s.block, local=True) for name, s in recipe.stages.items()},
+    }
+
+
+def fingerprint(recipe: ResolvedRecipe) -> str:
+    """SHA-256 over everything that decides the result; key order does not matter."""
+    identity = {
+        "ctfw": 1,
+        "seed": recipe.seed,
+        "synthetic": recipe.synthetic,
+        **_shared(recipe, local=False),
+        "stages": {name: _plain(s.block, local=False) for name, s in recipe.stages.items()},
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _shared(recipe: ResolvedRecipe, local: bool) -> dict[str, Any]:
+    return {
+        name: _plain(getattr(recipe, name), local)
+        for name in ("data", "backbone", "labeler", "training", "generation", "metrics")
+    }
+
+
+def _plain(value: Any, local: bool) -> Any:
+    """JSON-like form; without the fields marked `Local` unless `local`."""
+    if isinstance(value, Block):
+        return {"use": value.component.qualified} | _plain(value.settings, local)
+    if isinstance(value, Strict):
+        left_out = () if local else tuple(local_fields(type(value)))
+        return {
+            name: _plain(getattr(value, name), local)
+            for name in type(value).model_fields
+            if name not in left_out
+        }
+    if isinstance(value, dict):
+        return {str(key): _plain(item, local) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, local) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(item, local) for item in value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def lock(recipe: ResolvedRecipe) -> dict[str, Any]:
+    """Facts to reproduce a run: versions (read without importing), plugins, git, command line."""
+    providers = {block.component.provider for _, block in recipe.blocks()}
+    installed = {name: _version(name) for name in PACKAGES}
+    return {
+        "recipe": recipe.hash,
+        "python": platform.python_version(),
+        "ctfw": ctfw.__version__,
+        "platform": platform.platform(),
+        "packages": {name: version for name, version in installed.items() if version},
+        "plugins": {name: _version(name) for name in sorted(providers - {"ctfw"})},
+        "git": git_state(recipe.sources[-1].path.parent if recipe.sources else Path.cwd()),
+        "argv": list(sys.argv),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the checkout that holds `folder` and whether it has changes; None outside one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": status != ""}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
