@@ -1,0 +1,127 @@
+"""Floors: predictions that no image made, scored by the same metrics as a model.
+
+One constant report of the training split reaches the BLEU-4 that published systems report, so a
+score means nothing without the floor beside it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ctfw.contracts import Labeler, Metric
+from ctfw.errors import BadData
+from ctfw.scoring.ngrams import NgramTable, bleu
+from ctfw.scoring.tokens import tokenise
+from ctfw.types import Case, Prediction, Scores
+
+TEXT_FLOORS = ("constant", "frequent", "random")
+LABEL_FLOORS = ("all-negative", "all-positive")
+
+
+def text_floors(
+    train: Sequence[Case],
+    predictions: Sequence[Prediction],
+    labeler: Labeler | None = None,
+    seed: int = 0,
+    sample: int = 120,
+) -> dict[str, list[Prediction]]:
+    """Predictions made of training reports, beside the references of `predictions`.
+
+    constant  the training report with the best BLEU-4 against others of the training split;
+              `sample` candidates, each against a second draw of `sample` reports
+    frequent  the report that occurs most often in the training split
+    random    for each test case a training report drawn with `seed`
+
+    Labels come from `labeler`, or from the training cases where it is None. Raises BadData when
+    the training split has no report.
+    """
+    pool = [case for case in train if case.report.strip()]
+    if not pool:
+        raise BadData("the training split has no report to make floors from")
+    rng = np.random.default_rng(seed)
+    constant = pool[_best_constant([case.report for case in pool], rng, sample)]
+    counts = Counter(case.report for case in pool)
+    frequent = max(pool, key=lambda case: counts[case.report])  # the first of the most frequent
+    chosen = {
+        "constant": [constant] * len(predictions),
+        "frequent": [frequent] * len(predictions),
+        "random": [pool[i] for i in rng.integers(len(pool), size=len(predictions))],
+    }
+    return {name: _as_predictions(cases, predictions, labeler) for name, cases in chosen.items()}
+
+
+def label_floors(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """All labels negative and all positive. They have labels only: text metrics are undefined."""
+    return {
+        name: [
+            replace(
+                prediction,
+                generated="",
+                finish="stop",
+                labels=np.full_like(np.asarray(prediction.reference_labels), value),
+            )
+            for prediction in predictions
+            if prediction.reference_labels is not None
+        ]
+        for value, name in enumerate(LABEL_FLOORS)
+    }
+
+
+def score_all(
+    metrics: Mapping[str, Metric], predictions: Sequence[Prediction], labels_only: bool = False
+) -> dict[str, Scores]:
+    """Scores by metric; a row that has labels only is left out of the text metrics."""
+    return {
+        name: metric.score(predictions)
+        for name, metric in metrics.items()
+        if metric.needs_labels or not labels_only
+    }
+
+
+def _best_constant(reports: Sequence[str], rng: np.random.Generator, sample: int) -> int:
+    """Index of the report that works best as everyone's report, by corpus BLEU-4 (r2gen)."""
+    candidates = rng.permutation(len(reports))[:sample]
+    against = rng.permutation(len(reports))[:sample]
+    table = NgramTable(tokenise([reports[i] for i in (*candidates, *against)], "r2gen"), 4)
+    first = len(candidates)
+    matches = np.stack([_matches(table, k, first) for k in range(4)], axis=1)
+    length = table.lengths[:first, None].astype(float)
+    guesses = np.maximum(length - np.arange(4), 0) * len(against)
+    references = np.full((first, 1), table.lengths[first:].sum(), float)
+    sums = np.concatenate([matches, guesses, length * len(against), references], axis=1)
+    return int(candidates[int(np.argmax(bleu(sums)[:, 3]))])
+
+
+def _matches(table: NgramTable, k: int, first: int) -> np.ndarray:
+    """(first,) clipped matches of order k + 1 of each leading list with all later lists."""
+    docs, counts = table.docs[k], table.counts[k]
+    codes = np.unique(table.codes[k], return_inverse=True)[1]
+    later = docs >= first
+    ref_codes, ref_counts = codes[later], counts[later]
+    result = np.zeros(first)
+    held = np.zeros(codes.max(initial=0) + 1, np.int64)
+    for i in range(first):
+        own = slice(*np.searchsorted(docs, [i, i + 1]))
+        held[codes[own]] = counts[own]
+        result[i] = np.minimum(held[ref_codes], ref_counts).sum()
+        held[codes[own]] = 0
+    return result
+
+
+def _as_predictions(
+    cases: Sequence[Case], predictions: Sequence[Prediction], labeler: Labeler | None
+) -> list[Prediction]:
+    """The cases' reports in the place of the generated ones."""
+    labels: Sequence[np.ndarray | None]
+    if labeler is not None:
+        labels = list(labeler.label([case.report for case in cases]))
+    else:
+        labels = [case.labels for case in cases]
+    return [
+        replace(prediction, generated=case.report, finish="stop", labels=row)
+        for case, prediction, row in zip(cases, predictions, labels, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Metrics: predictions to scores with a protocol."""

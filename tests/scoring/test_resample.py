@@ -1,0 +1,123 @@
+"""Intervals: patients are resampled, the seed decides, and nothing is made up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ctfw.scoring import resample
+from ctfw.scoring.labels import accuracy_values, label_counts
+from ctfw.scoring.resample import (
+    bootstrap,
+    mean_interval,
+    paired_difference,
+    patient_clusters,
+    why_no_interval,
+)
+from ctfw.types import Scores
+
+
+def label_scores(reference: np.ndarray, generated: np.ndarray) -> Scores:
+    statistics = label_counts(reference, generated)
+    values = {k: float(v) for k, v in accuracy_values(statistics.sum(0)).items()}
+    return Scores(values, "test", statistics=statistics, reduce=accuracy_values)
+
+
+def noisy(rng: np.random.Generator, reference: np.ndarray, share: float) -> np.ndarray:
+    return np.where(rng.random(reference.shape) < share, 1 - reference, reference).astype(np.int8)
+
+
+def test_clusters_follow_first_appearance() -> None:
+    index, names = patient_clusters(["b", "a", "b"])
+    assert index.tolist() == [0, 1, 0]
+    assert names == ["b", "a"]
+
+
+def test_bootstrap_equals_a_resampling_loop() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=30)
+    patients = [f"p{i // 3}" for i in range(30)]
+    value, low, high = mean_interval(values, patients, n=4000, seed=3)
+    assert value == pytest.approx(values.mean())
+    groups = values.reshape(10, 3)
+    loop = [groups[rng.integers(10, size=10)].mean() for _ in range(4000)]
+    assert (low, high) == pytest.approx(tuple(np.percentile(loop, [2.5, 97.5])), abs=0.03)
+
+
+def test_interval_covers_the_truth_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for trial in range(200):
+        patient = rng.normal(size=40)
+        values = np.repeat(patient, 2) + 0.3 * rng.normal(size=80)
+        patients = [str(i // 2) for i in range(80)]
+        _, low, high = mean_interval(values, patients, n=400, seed=trial)
+        hits += low <= 0 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_copies_of_a_patient_do_not_narrow_the_interval() -> None:
+    rng = np.random.default_rng(2)
+    values, patients = rng.normal(size=25), [f"p{i}" for i in range(25)]
+    once = mean_interval(values, patients)
+    copied = mean_interval(np.repeat(values, 4), np.repeat(patients, 4).tolist())
+    assert copied == pytest.approx(once, abs=1e-12)
+    independent = mean_interval(np.repeat(values, 4), [str(i) for i in range(100)])
+    assert independent.high - independent.low < 0.6 * (once.high - once.low)
+
+
+def test_same_seed_gives_the_same_interval_in_any_block_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(4)
+    reference = (rng.random((30, 5)) < 0.4).astype(np.int8)
+    scores = label_scores(reference, noisy(rng, reference, 0.2))
+    patients = [f"p{i // 2}" for i in range(30)]
+    first = bootstrap(scores, patients, seed=7)
+    assert bootstrap(scores, patients, seed=8) != first
+    monkeypatch.setattr(resample, "_BLOCK", 100)
+    again = bootstrap(scores, patients, seed=7)
+    for name, interval in first.items():
+        assert again[name] == pytest.approx(interval, abs=1e-12)
+        assert interval.low <= scores.values[name] <= interval.high
+
+
+def test_paired_difference_sees_what_two_intervals_cannot() -> None:
+    rng = np.random.default_rng(5)
+    reference = (rng.random((60, 6)) < 0.4).astype(np.int8)
+    worse = noisy(rng, reference, 0.25)
+    better = np.where(rng.random(reference.shape) < 0.25, reference, worse)  # mends some of it
+    a, b = label_scores(reference, better), label_scores(reference, worse)
+    patients = [f"p{i // 2}" for i in range(60)]
+    gain = paired_difference(a, b, patients, "macro-f1")
+    assert gain.value == pytest.approx(a.values["macro-f1"] - b.values["macro-f1"])
+    assert 0 < gain.low < gain.value < gain.high
+    assert bootstrap(a, patients)["macro-f1"].low < bootstrap(b, patients)["macro-f1"].high
+    assert paired_difference(a, a, patients, "macro-f1") == (0, 0, 0)
+
+
+def test_one_patient_has_no_interval_and_a_reason() -> None:
+    scores = Scores({"m": 0.5}, "test", per_case={"m": np.array([0.0, 1.0])})
+    assert np.isnan(bootstrap(scores, ["p", "p"])["m"]).all()
+    assert why_no_interval(["p", "p"]) == "one patient only: nothing to resample"
+    estimate = mean_interval(np.array([1.0, 2.0]), ["p", "p"])
+    assert estimate.value == 1.5
+    assert np.isnan(estimate.low)
+    assert why_no_interval(["p", "q"]) == ""
+
+
+def test_undefined_cases_are_left_out_of_means() -> None:
+    value, low, high = mean_interval(np.array([1.0, np.nan, 3.0]), ["a", "b", "c"])
+    assert value == 2.0
+    assert (low, high) == (1.0, 3.0)
+
+
+def test_numbers_that_do_not_match_are_refused() -> None:
+    scores = Scores({"m": 0.5}, "test", per_case={"m": np.array([0.0, 1.0])})
+    with pytest.raises(ValueError, match="3 patients for 2 cases"):
+        bootstrap(scores, ["a", "b", "c"])
+    other = Scores({"m": 0.5}, "test", per_case={"m": np.array([0.0])})
+    with pytest.raises(ValueError, match="not a paired comparison"):
+        paired_difference(scores, other, ["a", "b"], "m")
+    with pytest.raises(ValueError, match="neither statistics nor per-case"):
+        bootstrap(Scores({"m": 0.5}, "test"), ["a", "b"])
