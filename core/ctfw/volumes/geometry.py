@@ -1,0 +1,144 @@
+"""Where a volume lies: checks of its affine, one orientation for all, a table's spacing.
+
+Everything after `canonical` may rely on this: x grows to the patient's left, y to posterior,
+z to superior (LPS, the order of an axial picture with anterior up), whatever the file had.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from ctfw.errors import UnreadableVolume
+from ctfw.types import Case, Volume
+
+SPACING_MM = (0.05, 20.0)
+MAX_SHEAR_DEG = 0.5
+MAX_OBLIQUE_DEG = 20.0
+_LPS_SIGNS = (-1.0, -1.0, 1.0)
+
+
+def lps_affine(spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """4x4 of an axial volume in LPS order with the first voxel at 0; spacing in (x, y, z)."""
+    return np.diag([sign * step for sign, step in zip(_LPS_SIGNS, spacing_mm)] + [1.0])
+
+
+def check_affine(affine: np.ndarray) -> None:
+    """Raise UnreadableVolume for spacing that cannot be, shear, or a strong rotation.
+
+    Shear is an angle between two voxel axes that is more than 0.5 degrees off 90 (a gantry tilt
+    that was not corrected). A rotation up to 20 degrees is kept: the voxel axes stay and the
+    affine says where they point.
+    """
+    if not np.isfinite(affine).all():
+        raise UnreadableVolume("the affine has values that are not finite: no spacing is known")
+    matrix = affine[:3, :3]
+    spacing = np.linalg.norm(matrix, axis=0)
+    low, high = SPACING_MM
+    if not ((spacing >= low) & (spacing <= high)).all():
+        words = " x ".join(f"{step:g}" for step in spacing)
+        raise UnreadableVolume(
+            f"spacing {words} mm (x, y, z) is not that of a CT ({low:g} to {high:g} mm): the "
+            "header's geometry or its unit is wrong"
+        )
+    unit = matrix / spacing
+    skew = np.degrees(np.arcsin(np.clip(np.abs(unit.T @ unit - np.eye(3)).max(), 0, 1)))
+    if skew > MAX_SHEAR_DEG:
+        raise UnreadableVolume(
+            f"the voxel axes are sheared by {skew:.1f} degrees (gantry tilt, or a registration "
+            "stored in the sform): resample it to a straight grid first"
+        )
+    oblique = np.degrees(np.arccos(np.clip(np.abs(unit).max(axis=0).min(), 0, 1)))
+    if oblique > MAX_OBLIQUE_DEG:
+        raise UnreadableVolume(
+            f"the volume is rotated by {oblique:.0f} degrees against the patient's axes (limit "
+            f"{MAX_OBLIQUE_DEG:g}): resample it to axial slices first"
+        )
+
+
+def to_lps(volume: Volume) -> Volume:
+    """The same voxels with x to the left, y to posterior, z to superior; affine updated.
+
+    Only flips and permutes axes, so no value changes. Returns `volume` itself when nothing is to
+    be done. Raises UnreadableVolume as `check_affine` does.
+    """
+    check_affine(volume.affine)
+    matrix = volume.affine[:3, :3]
+    nearest = [int(np.argmax(np.abs(column))) for column in matrix.T]
+    order = [nearest.index(axis) for axis in range(3)]
+    flips = [matrix[axis, order[axis]] * _LPS_SIGNS[axis] < 0 for axis in range(3)]
+    if order == [0, 1, 2] and not any(flips):
+        return volume
+    if volume.positions_mm is not None and (order[2] != 2 or flips[2]):
+        raise UnreadableVolume(
+            "chosen slices cannot be turned: bring the volume to LPS before slices are chosen"
+        )
+    shape = volume.array.shape[::-1]
+    index = np.eye(4)
+    index[:3, :3] = 0
+    for axis in range(3):
+        old = order[axis]
+        index[old, axis] = -1 if flips[axis] else 1
+        index[old, 3] = shape[old] - 1 if flips[axis] else 0
+    turned = volume.array.T.transpose(order)
+    turned = turned[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+    was = volume.orientation
+    return volume.but(array=np.ascontiguousarray(turned.T), affine=volume.affine @ index).noting(
+        "orientation", f"turned from {was} to LPS by flips and permutations", was=was
+    )
+
+
+def use_table(volume: Volume, case: Case | None) -> Volume:
+    """Compare the header's spacing with the data set's table (`XYSpacing`, `ZSpacing` in mm).
+
+    They agree within 1 %: noted. The header has the unit spacing of a file without geometry
+    (CT-RATE's first release): the table is used, and the axes are taken as LPS, the order of the
+    table's ImageOrientationPatient. Anything else raises UnreadableVolume.
+    """
+    table = _table_spacing(case)
+    if table is None:
+        return volume
+    z, y, x = volume.spacing_mm
+    header = np.array([x, y, z])
+    told = " x ".join(f"{step:g}" for step in table)
+    if np.allclose(header, table, rtol=0.01, atol=0):
+        return volume.noting("geometry", f"header and table agree on {told} mm (x, y, z)")
+    if np.allclose(header, 1.0, atol=1e-4):
+        return volume.but(affine=lps_affine(table)).noting(
+            "geometry",
+            f"the header has unit spacing, so the table's {told} mm (x, y, z) is used; axes are "
+            "taken as LPS",
+        )
+    had = " x ".join(f"{step:g}" for step in header)
+    raise UnreadableVolume(
+        f"the header says {had} mm and the data set's table {told} mm (x, y, z): one of them "
+        "belongs to another volume"
+    )
+
+
+def canonical(volume: Volume, case: Case | None = None) -> Volume:
+    """`volume` in LPS with a checked affine; the data set's table is consulted first."""
+    return to_lps(use_table(volume, case))
+
+
+def _table_spacing(case: Case | None) -> tuple[float, float, float] | None:
+    hints = case.hints if case is not None else {}
+    plane, step = _numbers(hints.get("XYSpacing")), _numbers(hints.get("ZSpacing"))
+    if not plane or not step:
+        return None
+    x, y = (plane * 2)[:2] if len(plane) == 1 else plane[:2]
+    return x, y, step[0]
+
+
+def _numbers(value: Any) -> list[float]:
+    """Positive finite numbers of a cell such as `"[0.68, 0.68]"`, `0.68` or `(0.68, 0.68)`."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return []
+    items = value if isinstance(value, (list, tuple)) else [value]
+    numbers = [float(item) for item in items if isinstance(item, (int, float))]
+    return numbers if numbers and all(np.isfinite(n) and n > 0 for n in numbers) else []

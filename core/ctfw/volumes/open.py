@@ -1,0 +1,72 @@
+"""Choose the loader for a file or folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ctfw.contracts import VolumeLoader
+from ctfw.errors import NotCT, UnreadableVolume
+from ctfw.types import Volume
+
+_DICOM_MAGIC = b"DICM"
+
+
+def open_volume(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> Volume:
+    """Read `path` with the first loader that says it can; the voxel axes are as stored.
+
+    `ctfw.volumes.geometry.canonical` brings them to LPS; `VolumePipeline` does both.
+
+    Raises:
+        UnreadableVolume: nothing is there, no loader reads it (the message lists what was tried
+            and what to install), or the loader found it damaged.
+        NotCT: it was read, and is not a CT.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UnreadableVolume(f"{path}: no such file or folder")
+    for name, loader in loaders:
+        if loader.can_read(path):
+            return _load(path, name, loader)
+    tried = ", ".join(name for name, _ in loaders) or "none is installed"
+    raise UnreadableVolume(
+        f"{path}: no volume loader reads this (tried: {tried}){_advice(path, loaders)}"
+    )
+
+
+def _load(path: Path, name: str, loader: VolumeLoader) -> Volume:
+    """Load, with the path in front of whatever is wrong."""
+    try:
+        return loader.load(path)
+    except (UnreadableVolume, NotCT) as error:
+        raise type(error)(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise UnreadableVolume(f"{path}: the {name} loader ran out of memory") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UnreadableVolume(f"{path}: the {name} loader cannot read it: {reason}") from error
+
+
+def _advice(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> str:
+    """What would be needed, when the content can be recognised."""
+    names = {name for name, _ in loaders}
+    if _has_dicom(path):
+        if "dicom" not in names:
+            return ". It is DICOM: run pip install 'ctfw[dicom]'"
+        return ". It holds DICOM files that the dicom loader does not recognise"
+    if path.is_dir():
+        return ". A folder is read as one DICOM series, and no DICOM file lies directly in it"
+    return ". Known are NIfTI (.nii, .nii.gz), arrays (.npy) and folders with one DICOM series"
+
+
+def _has_dicom(path: Path) -> bool:
+    files = sorted(path.iterdir())[:32] if path.is_dir() else [path]
+    return any(file.is_file() and _is_dicom(file) for file in files)
+
+
+def _is_dicom(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(132)[128:] == _DICOM_MAGIC
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""Preprocessors: rescale to HU, resample, window, fit, choose slices, and the two stores."""

@@ -1,0 +1,76 @@
+"""Where body and lungs lie, by air inside tissue. Coarse on purpose: it only frames pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctfw.errors import UserError
+from ctfw.types import HU, NORMALISED, Volume
+
+_AIR_BELOW_HU = -500.0
+_COARSE = 96
+_LUNG_SHARE = 0.15
+_LEAST_LUNG = 0.01
+
+
+def to_value(volume: Volume, hu: float) -> float:
+    """What `hu` is on the scale of this volume. Raises UserError when that is not known."""
+    if volume.intensity == HU:
+        return hu
+    if volume.intensity == NORMALISED:
+        for decision in reversed(volume.provenance):
+            if decision.step == "hu-window":
+                values = decision.values
+                return float(np.clip(hu, values["low"], values["high"]) / values["divide_by"])
+    raise UserError(
+        f"body and lungs are found by their HU, and the volume is '{volume.intensity}': put "
+        "rescale-hu first"
+    )
+
+
+def coarse(volume: Volume) -> tuple[np.ndarray, int]:
+    """((z, y', x') bool of tissue on every step-th pixel, step)."""
+    step = max(1, max(volume.array.shape[1:]) // _COARSE)
+    return volume.array[:, ::step, ::step] > to_value(volume, _AIR_BELOW_HU), step
+
+
+def body(tissue: np.ndarray) -> np.ndarray:
+    """(z, y, x) bool: pixels with tissue on the left, right, front and back of them, or tissue."""
+    ahead = np.logical_or.accumulate(tissue, 1), np.logical_or.accumulate(tissue, 2)
+    behind = (
+        np.logical_or.accumulate(tissue[:, ::-1], 1)[:, ::-1],
+        np.logical_or.accumulate(tissue[:, :, ::-1], 2)[:, :, ::-1],
+    )
+    return ahead[0] & ahead[1] & behind[0] & behind[1]
+
+
+def lung_slices(volume: Volume) -> tuple[int, int] | None:
+    """[first, last] slice whose air inside the body is 15 % of the largest or more.
+
+    None when no slice has air inside the body on 1 % of its pixels.
+    """
+    tissue, _ = coarse(volume)
+    area = (body(tissue) & ~tissue).mean((1, 2))
+    if area.max() < _LEAST_LUNG:
+        return None
+    shown = np.flatnonzero(area >= _LUNG_SHARE * area.max())
+    return int(shown[0]), int(shown[-1])
+
+
+def box(volume: Volume, what: str) -> tuple[float, float, float, float] | None:
+    """(x0, x1, y0, y1) edges in voxels of the body or the lungs over all slices, or None.
+
+    A row or column belongs to it when 2 % of the commonest row's pixels do: the table and single
+    specks are thinner than that.
+    """
+    tissue, step = coarse(volume)
+    inside = body(tissue)
+    mask = inside & ~tissue if what == "lungs" else tissue
+    if mask.mean() < _LEAST_LUNG:
+        return None
+    edges: list[float] = []
+    for axes, size in (((0, 1), volume.array.shape[2]), ((0, 2), volume.array.shape[1])):
+        profile = mask.mean(axes)
+        found = np.flatnonzero(profile >= 0.02 * profile.max())
+        edges += [float(found[0] * step), float(min(size, (found[-1] + 1) * step))]
+    return edges[0], edges[1], edges[2], edges[3]

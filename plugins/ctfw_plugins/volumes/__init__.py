@@ -1,0 +1,1 @@
+"""Volume loaders: NIfTI, NumPy arrays, and plain DICOM series."""

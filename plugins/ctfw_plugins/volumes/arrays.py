@@ -1,0 +1,45 @@
+"""What the loaders share: the smallest array that holds the values, and finite voxels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ctfw.errors import UnreadableVolume
+
+_INT16 = np.iinfo(np.int16)
+
+
+def rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """stored x slope + intercept, as int16 where every value is a whole number that fits.
+
+    Whole numbers stay exact; everything else becomes float32.
+    """
+    whole = (
+        stored.dtype.kind in "iub" and float(slope).is_integer() and float(intercept).is_integer()
+    )
+    if whole and stored.size:
+        ends = [int(stored.min()) * int(slope) + int(intercept)]
+        ends.append(int(stored.max()) * int(slope) + int(intercept))
+        if min(ends) >= _INT16.min and max(ends) <= _INT16.max:
+            if slope == 1 and intercept == 0:
+                return np.ascontiguousarray(stored.astype(np.int16, copy=False))
+            return (stored.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
+    if slope == 1 and intercept == 0:
+        return np.ascontiguousarray(stored.astype(np.float32, copy=False))
+    return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+
+
+def finite(array: np.ndarray, fill: float | None = None) -> tuple[np.ndarray, int]:
+    """(array, how many voxels were filled). Raises UnreadableVolume when there is no `fill`."""
+    if array.dtype.kind != "f":
+        return array, 0
+    good = np.isfinite(array)
+    bad = int(array.size - np.count_nonzero(good))
+    if not bad:
+        return array, 0
+    if fill is None:
+        raise UnreadableVolume(
+            f"{bad} of {array.size} voxels are NaN or infinite, and interpolation would spread "
+            "them; mend the file, or set the loader's `nonfinite` to a fill value such as -1024"
+        )
+    return np.where(good, array, np.float32(fill)), bad
