@@ -162,11 +162,18 @@ def test_label_only_floors_show_a_dash_in_text_columns(table: ScoreTable) -> Non
     row = table.row("all-positive")
     assert math.isnan(row.cell("bleu-4").value)
     assert row.cell("coverage").value == 1
-    assert any("BLEU-4: undefined for all-negative, all-positive" in n for n in table.notes)
+    expected = "– BLEU-1, BLEU-4, ROUGE-L undefined for all-negative, all-positive: labels without"
+    assert any(note.startswith(expected) for note in table.notes)
     header, rows, _ = table.grid()
     shown = dict(zip(header, rows[[r.name for r in table.rows].index("all-positive")]))
     assert shown["BLEU-4"] == "–"
     assert shown["coverage"].startswith("1.000")
+
+
+def test_labeler_joins_the_protocol_of_what_reads_labels(truth: list[Prediction]) -> None:
+    scores = score_all(METRICS, truth, labeler="words|v1")
+    assert scores["accuracy"].protocol.endswith("|words|v1")
+    assert "words" not in scores["bleu"].protocol
 
 
 def test_table_survives_json(table: ScoreTable) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ctfw.scoring.table import ScoreTable
 
+_FEW = 6  # the system's name and five values with intervals fill 120 characters
 _STYLES = {"model": "bold", "floor": "dim", "reliance": "cyan"}
 
 
@@ -17,15 +18,19 @@ def score_table(
     table: ScoreTable,
     title: str = "",
     columns: Sequence[str] | None = None,
-    interval: bool = True,
+    interval: bool | None = None,
 ) -> Group:
-    """Models in bold, floors dimmed, cells below their floor in red; notes beneath."""
+    """Models in bold, floors dimmed, cells below their floor in red; notes beneath.
+
+    Intervals are shown where the columns are few enough for a terminal, unless `interval` says.
+    """
+    if interval is None:
+        interval = len(table.grid(columns).header) <= _FEW
     header, rows, notes = table.grid(columns, interval)
     shown = Table(title=title or None, title_justify="left", header_style="bold")
     for i, name in enumerate(header):
         shown.add_column(name, justify="right" if i else "left", no_wrap=not i)
-    names = [column.name for column in table.columns]
-    labels = {column.label: column.name for column in table.columns if column.name in names}
+    labels = {column.label: column.name for column in table.columns}
     for row, cells in zip(table.rows, rows, strict=True):
         below = [False, *(row.cell(labels[label]).below_floor for label in header[1:])]
         texts = [Text(cell, "red" if low else "") for cell, low in zip(cells, below, strict=True)]

@@ -72,14 +72,24 @@ def label_floors(predictions: Sequence[Prediction]) -> dict[str, list[Prediction
 
 
 def score_all(
-    metrics: Mapping[str, Metric], predictions: Sequence[Prediction], labels_only: bool = False
+    metrics: Mapping[str, Metric],
+    predictions: Sequence[Prediction],
+    labels_only: bool = False,
+    labeler: str = "",
 ) -> dict[str, Scores]:
-    """Scores by metric; a row that has labels only is left out of the text metrics."""
-    return {
-        name: metric.score(predictions)
-        for name, metric in metrics.items()
-        if metric.needs_labels or not labels_only
-    }
+    """Scores by metric; a row that has labels only is left out of the text metrics.
+
+    `labeler` is the signature of what made the labels: it joins the protocol of the metrics that
+    read them, because another labeler gives other numbers.
+    """
+    scored: dict[str, Scores] = {}
+    for name, metric in metrics.items():
+        if metric.needs_labels or not labels_only:
+            scores = metric.score(predictions)
+            if labeler and metric.needs_labels:
+                scores = replace(scores, protocol=f"{scores.protocol}|{labeler}")
+            scored[name] = scores
+    return scored
 
 
 def _best_constant(reports: Sequence[str], rng: np.random.Generator, sample: int) -> int:

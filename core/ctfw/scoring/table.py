@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -26,14 +26,11 @@ HEADLINE = (
 )
 LOWER_IS_BETTER = frozenset({"hallucination-rate", "nll", "perplexity"})
 WITHOUT_DIRECTION = frozenset({"positives-generated", "positives-reference"})
+# A silent report is perfect in these, so that no floor tells anything.
+WITHOUT_FLOOR = frozenset({"specificity", "precision", "hallucination-rate"}) | WITHOUT_DIRECTION
 # One of the two label floors is perfect in these by construction; only text floors bind there.
-TEXT_FLOORS_ONLY = frozenset({"accuracy", "specificity", "coverage", "coverage-report"}) | {
-    "coverage-macro",
-    "precision",
-    "hallucination-rate",
-}
+TEXT_FLOORS_ONLY = frozenset({"accuracy", "coverage", "coverage-report", "coverage-macro"})
 _BELOW = "▼"
-LEGEND = f"{_BELOW} below the best floor; brackets: 95 % interval, patients resampled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +135,11 @@ class ScoreTable:
             for row in self.rows
         ]
         notes = list(self.notes)
-        if any(cell.endswith(_BELOW) or "[" in cell for row in rows for cell in row[1:]):
-            notes.append(LEGEND)
+        cells = [cell for row in rows for cell in row[1:]]
+        if any(cell.endswith(_BELOW) for cell in cells):
+            notes.append(f"{_BELOW} below the best floor")
+        if any("[" in cell for cell in cells):
+            notes.append("brackets: 95 % interval, patients resampled")
         protocols: dict[str, list[str]] = {}
         for column in chosen:
             if column.protocol:
@@ -197,12 +197,23 @@ def build_table(
         made.append(Row(name, kinds.get(name, "floor" if floor else "model"), cells))
     if reason := why_no_interval(patients):
         notes[f"no intervals: {reason}"] = None
-    for column in columns.values():
-        undefined = [row.name for row in made if math.isnan(row.cell(column.name).value)]
-        if undefined and column.name in HEADLINE:
-            notes[f"– {column.label}: undefined for {', '.join(undefined)}"] = None
+    notes |= dict.fromkeys(_undefined(columns.values(), made))
     table = ScoreTable(tuple(columns.values()), tuple(made), tuple(notes))
     return replace(table, rows=tuple(_marked(row, table) for row in made))
+
+
+def _undefined(columns: Iterable[Column], rows: Sequence[Row]) -> list[str]:
+    """Why cells of the headline columns hold a dash."""
+    systems: dict[tuple[str, ...], list[str]] = {}
+    for column in columns:
+        names = tuple(row.name for row in rows if math.isnan(row.cell(column.name).value))
+        if names and column.name in HEADLINE:
+            systems.setdefault(names, []).append(column.label)
+    return [
+        f"– {', '.join(labels)} undefined for {', '.join(names)}"
+        + (": labels without a text" if set(names) <= set(LABEL_FLOORS) else "")
+        for names, labels in systems.items()
+    ]
 
 
 def _marked(row: Row, table: ScoreTable) -> Row:
@@ -212,7 +223,7 @@ def _marked(row: Row, table: ScoreTable) -> Row:
     cells = dict(row.values)
     for column in table.columns:
         cell = cells.get(column.name)
-        if cell is None or column.higher_is_better is None or math.isnan(cell.value):
+        if cell is None or column.name in WITHOUT_FLOOR or math.isnan(cell.value):
             continue
         sign = 1.0 if column.higher_is_better else -1.0
         floors = [
