@@ -22,13 +22,13 @@ def shipped_dirs() -> list[Path]:
     return [folder for folder in candidates if folder.is_dir()][:1]
 
 
-def shipped(dirs: Iterable[Path]) -> dict[str, Path]:
-    """Name -> file of every recipe under `dirs`: `ours_heter`, `ablations/table1`; no profiles."""
+def shipped(dirs: Iterable[Path], profiles: bool = False) -> dict[str, Path]:
+    """Name -> file of every recipe (or profile) below: `ours_heter`, `ablations/table1`."""
     found: dict[str, Path] = {}
     for folder in dirs:
         for path in sorted(folder.rglob("*.y*ml")):
             relative = path.relative_to(folder)
-            if path.suffix in SUFFIXES and "profiles" not in relative.parts[:-1]:
+            if path.suffix in SUFFIXES and ("profiles" in relative.parts[:-1]) == profiles:
                 found.setdefault(relative.with_suffix("").as_posix(), path)
     return found
 
@@ -47,9 +47,10 @@ def find_recipe(text: str, dirs: Sequence[Path], near: Path | None = None) -> Pa
     Raises RecipeInvalid when there is none, with the close names of shipped recipes.
     """
     given = Path(os.path.expanduser(text))
-    bases = [near or Path(), *dirs]
-    for base in bases:
-        if (found := _with_suffix(base / given)) is not None:
+    # A copy of a shipped recipe may extend `../other.yaml`; it finds the shipped one.
+    inside = Path(*(part for part in given.parts if part != ".."))
+    for candidate in ((near or Path()) / given, *(folder / inside for folder in dirs)):
+        if (found := _with_suffix(candidate)) is not None:
             return found
     known = shipped(dirs)
     hint = did_you_mean(given.with_suffix("").as_posix(), known)
@@ -82,6 +83,8 @@ def find_profile(text: str, dirs: Sequence[Path], near: Path, mark: Mark | None 
 
 
 def _with_suffix(path: Path) -> Path | None:
+    if not path.name:
+        return None
     named = path.with_name(path.name.replace("-", "_"))
     candidates = [path, *(Path(f"{each}{end}") for each in (path, named) for end in SUFFIXES)]
     return next((each for each in candidates if each.is_file()), None)
