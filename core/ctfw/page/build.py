@@ -1,0 +1,148 @@
+"""`report.html` of a run: everything on one page, and nothing that the page must fetch."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ctfw.errors import UserError
+from ctfw.page import cases, figures, overview
+from ctfw.page.headlines import headlines
+from ctfw.page.reading import read_run
+from ctfw.page.records import ReportStage, Run, TrainLog
+from ctfw.runs.files import write_text
+
+_STYLES = ("style.css", "browser.css", "print.css")
+_SCRIPTS = ("viewer.js", "browser.js")
+
+
+def build_page(run_dir: Path, out: Path | None = None) -> Path:
+    """Write the report page of a run and return its path (`<run_dir>/report.html` by default).
+
+    A function of the directory's content alone: it runs at the end of a run, after a failure, or
+    years later. What is missing is said on the page. Raises UserError when `run_dir` is no
+    directory or the page cannot be written.
+    """
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise UserError(f"{run_dir} is not a run directory; give the folder that holds status.json")
+    html = render(read_run(run_dir))
+    target = Path(out) if out is not None else run_dir / "report.html"
+    write_text(target, html)
+    return target
+
+
+def render(run: Run) -> str:
+    """The page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("ctfw.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["span"] = overview.span
+    script = "\n".join(_asset(name) for name in _SCRIPTS)
+    return environment.get_template("page.html.j2").render(
+        run=run,
+        name=run.resolved.get("name") or run.folder.name,
+        summary=run.resolved.get("summary") or "",
+        synthetic=overview.is_synthetic(run),
+        state=overview.state_sentence(run),
+        error=overview.error_text(run),
+        facts=overview.facts(run),
+        headlines=_top(run),
+        training=[_training(run, log) for log in run.training],
+        tests=[_test(test) for test in run.tests],
+        lock=list(overview.flat(run.lock)),
+        stage_seconds=run.status.get("stages") or {},
+        verdicts=cases.VERDICTS,
+        style=Markup("\n".join(_asset(name) for name in _STYLES)),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        svg=Markup,
+    )
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A score as text, with a real minus sign; a dash where it is undefined."""
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def _top(run: Run) -> list[Any]:
+    """Headlines of the last stage that has scores."""
+    scored = [test.scores for test in run.tests if test.scores]
+    return headlines(scored[-1]) if scored else []
+
+
+def _training(run: Run, log: TrainLog) -> dict[str, Any]:
+    pictures = [
+        figures.loss_curves(log),
+        figures.reliance_curve(log),
+        figures.validation_curve(log),
+    ]
+    negatives = log.negatives
+    return {
+        "title": overview.stage_title(run, log.name),
+        "pictures": [picture for picture in pictures if picture],
+        "bound": overview.bound_sentence(log),
+        "negatives": negatives,
+        "told": overview.negative_sentences(negatives) if negatives else [],
+        "negative_pictures": _negative_pictures(log),
+    }
+
+
+def _negative_pictures(log: TrainLog) -> list[figures.Picture]:
+    if log.negatives is None:
+        return []
+    drawn = (
+        figures.partner_use(log.negatives, log.name),
+        figures.distances(log.negatives, log.name),
+    )
+    return [picture for picture in drawn if picture]
+
+
+def _test(test: ReportStage) -> dict[str, Any]:
+    data = cases.browser_data(test)
+    view: dict[str, Any] = {
+        "name": test.name,
+        "scores": test.scores,
+        "browser": data,
+        "labels": cases.filter_labels(data["cases"]),
+        "printed": cases.printed_cases(test),
+        "label_pictures": [],
+    }
+    if test.scores:
+        labels = test.scores.labels
+        shown, every = overview.split_columns(test.scores.table)
+        view |= {
+            "columns": shown,
+            "every_column": every,
+            "rows": overview.ordered_rows(test.scores.table),
+            "protocols": overview.protocols(test.scores.table),
+            "generation": overview.generation_sentences(test.scores.generation),
+            "label_pictures": _label_pictures(labels),
+        }
+    return view
+
+
+def _label_pictures(labels: Sequence[Any]) -> list[figures.Picture]:
+    drawn = (
+        figures.label_dumbbells(labels, "coverage", "Coverage (recall)"),
+        figures.label_dumbbells(labels, "f1", "F1"),
+    )
+    return [picture for picture in drawn if picture]
+
+
+def _asset(name: str) -> str:
+    return resources.files("ctfw.page").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,283 @@
+"""Figures as inline SVG that follows the page: its fonts, its colours, its dark mode.
+
+Figures are drawn in placeholder colours that are replaced by the style sheet's variables, so one
+picture serves the light page, the dark page and paper. matplotlib is imported inside the
+functions: whoever imports this module does not pay for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ctfw.page.records import LabelScore, Negatives, TrainLog
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, INK, FAINT = "#01a101", "#01a102", "#01a103", "#01a104"
+_VARIABLES = {
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    INK: "var(--muted)",
+    FAINT: "var(--line)",
+}
+_POINTS = 140  # a curve is averaged in bins down to this many points
+_WIDTH = 5.0  # inches: 360 units, legible on a phone and not coarse on a laptop
+
+_STYLE: dict[str, Any] = {
+    "font.size": 9.5, "axes.titlesize": 9.5, "legend.fontsize": 8.8,
+    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.edgecolor": FAINT, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": FAINT, "grid.linewidth": 0.6,
+    "xtick.major.size": 0, "ytick.major.size": 0, "axes.unicode_minus": True,
+    "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "none",
+    "text.parse_math": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG element with what it shows in words, for those who cannot see it."""
+
+    svg: str
+    alt: str
+    title: str
+    caption: str = ""
+
+
+def _styled(draw: Callable[..., Picture | None]) -> Callable[..., Picture | None]:
+    """Texts take their style when they are made, so all of `draw` runs under the page's style."""
+
+    @functools.wraps(draw)
+    def styled(*arguments: Any) -> Picture | None:
+        from matplotlib import rc_context
+
+        with rc_context(_STYLE):
+            return draw(*arguments)
+
+    return styled
+
+
+@_styled
+def loss_curves(log: TrainLog) -> Picture | None:
+    """Loss per step: positive and negative with the bound, and the share of steps at the bound."""
+    positive = _series(log.steps, "positive") or _series(log.steps, "loss")
+    if not positive:
+        return None
+    negative, share = _series(log.steps, "negative"), _series(log.steps, "at_bound")
+    figure, axes = _canvas(2 if share else 1, heights=(2.6, 1.0), height=3.3 if share else None)
+    _curve(axes[0], positive, BLUE, "positive (own image)" if negative else "training")
+    validation = _series(log.validations, "positive")
+    if validation:
+        axes[0].plot(*zip(*validation), "o", ms=3.6, color=INK, label="validation, own image")
+    if negative:
+        _curve(axes[0], negative, ORANGE, "negative (image of the pair)", marker="s")
+    bounds = [value for _, value in _series(log.steps, "bound")]
+    if bounds:
+        axes[0].axhline(
+            bounds[-1], color=INK, lw=1.2, ls=(0, (5, 3)), label=f"bound {bounds[-1]:g}"
+        )
+    _scale(axes[0], [positive, negative, validation])
+    axes[0].set_ylabel("nats per token" if negative else "loss")
+    axes[0].legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False)
+    if share:
+        points = _binned(share)
+        x, y = zip(*points)
+        axes[1].fill_between(x, y, color=ORANGE, alpha=0.35, lw=0)
+        axes[1].plot(x, y, color=ORANGE, lw=1.2)
+        axes[1].set(ylim=(0, 1.02), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
+        axes[1].set_ylabel("at bound")
+    axes[-1].set_xlabel("optimizer step")
+    alt = f"Training loss from {positive[0][1]:.3g} to {positive[-1][1]:.3g}"
+    if negative:
+        alt += f"; negative loss from {negative[0][1]:.3g} to {negative[-1][1]:.3g}"
+    return _picture(figure, f"loss-{log.name}", f"Loss ({log.name})", alt + ".")
+
+
+@_styled
+def reliance_curve(log: TrainLog) -> Picture | None:
+    """Validation: NLL with another patient's image minus NLL with the own image, per token."""
+    gaps = [
+        (line["step"], line["another"] - line["positive"])
+        for line in log.validations
+        if _number(line.get("another")) and _number(line.get("positive"))
+    ]
+    if not gaps:
+        return None
+    figure, (axis,) = _canvas(1)
+    axis.axhline(0, color=INK, lw=1.0, ls=":")
+    x, y = zip(*gaps)
+    axis.fill_between(x, y, color=BLUE, alpha=0.18, lw=0)
+    axis.plot(x, y, "o-", color=BLUE, lw=1.8, ms=3.6)
+    axis.set(xlabel="optimizer step", ylabel="nats per token")
+    return _picture(
+        figure,
+        f"reliance-{log.name}",
+        f"Likelihood reliance on validation cases ({log.name})",
+        f"Reliance from {gaps[0][1]:.3g} at step {gaps[0][0]:g} to {gaps[-1][1]:.3g} at step "
+        f"{gaps[-1][0]:g}.",
+        "Loss with another patient's image minus loss with the own one. At 0 the image makes no "
+        "difference.",
+    )
+
+
+@_styled
+def validation_curve(log: TrainLog) -> Picture | None:
+    """Every other number of the validation lines, e.g. the mean AUC of a warm-up."""
+    names = {key for line in log.validations for key in line} - {"step", "positive", "another"}
+    series = {name: _series(log.validations, name) for name in sorted(names)}
+    series = {name: points for name, points in series.items() if points}
+    if not series:
+        return None
+    figure, (axis,) = _canvas(1)
+    styles = [(BLUE, "o-"), (ORANGE, "s--"), (INK, "^:")]
+    for (name, points), (colour, style) in zip(list(series.items())[:3], styles):
+        axis.plot(*zip(*points), style, color=colour, lw=1.8, ms=3.6, label=name.replace("_", " "))
+    axis.legend(loc="best", frameon=False)
+    axis.set_xlabel("optimizer step")
+    words = [
+        f"{name.replace('_', ' ')} ends at {points[-1][1]:.3g}" for name, points in series.items()
+    ]
+    return _picture(figure, f"validation-{log.name}", f"Validation ({log.name})", "; ".join(words))
+
+
+@_styled
+def label_dumbbells(labels: Sequence[LabelScore], own: str, title: str) -> Picture | None:
+    """One line per label: `own` (filled circle) against `own`_another (hollow diamond)."""
+    rows = [label for label in labels if getattr(label, own) is not None]
+    if not rows:
+        return None
+    rows.sort(key=lambda label: (label.support or 0, label.name))
+    figure, (axis,) = _canvas(1, height=0.9 + 0.235 * len(rows))
+    for place, label in enumerate(rows):
+        value, other = getattr(label, own), getattr(label, f"{own}_another")
+        if other is not None:
+            axis.plot([other, value], [place, place], color=FAINT, lw=2.6, solid_capstyle="butt")
+            axis.plot(other, place, "D", ms=5, mfc="none", mec=ORANGE, mew=1.5)
+        axis.plot(value, place, "o", ms=6.2, color=BLUE)
+    names = [row.name if row.support is None else f"{row.name} ({row.support})" for row in rows]
+    axis.set_yticks(range(len(rows)), names)
+    axis.set(xlim=(-0.03, 1.03), ylim=(-0.7, len(rows) - 0.3))
+    axis.grid(axis="y", lw=0)
+    axis.plot([], [], "o", ms=6.2, color=BLUE, label="own image")
+    axis.plot([], [], "D", ms=5, mfc="none", mec=ORANGE, mew=1.5, label="another patient's image")
+    axis.legend(
+        loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2, frameon=False, handletextpad=0.2
+    )
+    words = [f"{row.name} {getattr(row, own):.2f}" for row in reversed(rows)]
+    return _picture(figure, f"labels-{own}", title, f"{title}, own image: {', '.join(words)}.")
+
+
+@_styled
+def partner_use(negatives: Negatives, stage: str) -> Picture | None:
+    """How often each case served as a negative: a few hubs would teach the hubs, not the image."""
+    counts = sorted(negatives.partner_use.values())
+    if not counts:
+        return None
+    width = max(1, -(-counts[-1] // 24))
+    bins: dict[int, int] = {}
+    for count in counts:
+        bins[count // width * width] = bins.get(count // width * width, 0) + 1
+    figure, (axis,) = _canvas(1, height=2.1)
+    axis.bar(
+        [start + (width - 1) / 2 for start in bins], list(bins.values()), 0.86 * width, color=BLUE
+    )
+    axis.set(xlabel="times used as a negative", ylabel="cases")
+    axis.locator_params(axis="y", integer=True)
+    alt = f"{len(counts)} cases served as negatives, between {counts[0]} and {counts[-1]} times."
+    return _picture(figure, f"partners-{stage}", "Use of partners", alt)
+
+
+@_styled
+def distances(negatives: Negatives, stage: str) -> Picture | None:
+    """In how many labels a negative differs from its anchor."""
+    bars = sorted(
+        (int(key), n) for key, n in negatives.distance.items() if key.lstrip("-").isdigit()
+    )
+    if not bars:
+        return None
+    figure, (axis,) = _canvas(1, height=2.1)
+    axis.bar([distance for distance, _ in bars], [count for _, count in bars], 0.86, color=BLUE)
+    axis.set(xlabel="labels that differ from the anchor's", ylabel="draws")
+    axis.set_xticks([distance for distance, _ in bars])
+    alt = "; ".join(f"{count} draws at distance {distance}" for distance, count in bars)
+    return _picture(figure, f"distances-{stage}", "Label distance", alt)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _series(lines: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    return [(line["step"], line[key]) for line in lines if _number(line.get(key))]
+
+
+def _binned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Means over equal runs of steps, so that a long log stays a small picture."""
+    size = -(-len(points) // _POINTS)
+    runs = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(sum(x for x, _ in run) / len(run), sum(y for _, y in run) / len(run)) for run in runs]
+
+
+def _curve(
+    axis: Axes, points: list[tuple[float, float]], colour: str, label: str, marker: str = ""
+) -> None:
+    """Markers tell two curves apart without their colours."""
+    x, y = zip(*_binned(points))
+    axis.plot(x, y, marker=marker, color=colour, lw=1.7, ms=3.4, markevery=0.12, label=label)
+
+
+def _scale(axis: Axes, series: Sequence[list[tuple[float, float]]]) -> None:
+    """A logarithmic axis where one term is so much larger that the other would be a flat line."""
+    from matplotlib.ticker import LogLocator
+
+    values = [value for points in series for _, value in points]
+    ends = [points[-1][1] for points in series if points]
+    if min(values) > 0 and max(values) > 25 * max(min(ends), 1e-12):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.minorticks_off()
+    else:
+        axis.set_ylim(bottom=min(0.0, *values))
+
+
+def _canvas(
+    rows: int, heights: tuple[float, ...] = (1.0,), height: float | None = None
+) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, height or 2.7), layout="constrained")
+    axes = figure.subplots(
+        rows, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights[:rows]}
+    )
+    return figure, list(axes[:, 0])
+
+
+def _picture(figure: Figure, salt: str, title: str, alt: str, caption: str = "") -> Picture:
+    """`salt` keeps the identifiers of two figures of one page apart, and equal from run to run."""
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return Picture(_inline(buffer.getvalue()), alt, title, caption)
+
+
+def _inline(svg: str) -> str:
+    """Only the <svg> element, without what would reach outside it: style rules, ids, fonts."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    svg = re.sub(r"<style.*?</style>\s*", "", svg, flags=re.S)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
+    svg = re.sub(r'<svg([^>]*?) width="[^"]*" height="[^"]*"', r'<svg aria-hidden="true"\1', svg)
+    for placeholder, variable in _VARIABLES.items():
+        svg = svg.replace(placeholder, variable)
+    return svg
