@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ PAIRS = {
     ),
     "Cardiomegaly": ("The heart size is increased.", "Cardiomegaly was not observed."),
     "Pericardial effusion": (
-        "There is minimal pericardial effusion.",
-        "Pericardial effusion-thickening was not observed.",
+        "A small pericardial effusion is present.",
+        "Neither pericardial effusion nor thickening is present.",
     ),
     "Coronary artery wall calcification": (
         "Calcific atheroma plaques are seen in the coronary arteries.",
@@ -63,8 +64,8 @@ PAIRS = {
         "No fibrotic sequela was observed.",
     ),
     "Pleural effusion": (
-        "Bilateral pleural effusion is observed.",
-        "Pleural effusion-thickening was not detected in both hemithorax.",
+        "Pleural effusion of 20 mm is observed on both sides.",
+        "Pleural effusion-thickening was not noted on either side.",
     ),
     "Mosaic attenuation pattern": (
         "A mosaic attenuation pattern was observed in both lungs.",
@@ -179,6 +180,13 @@ def test_empty_texts_have_no_label(labeler: CtRate18) -> None:
     assert labels.dtype == np.int8
     assert not labels.any()
     assert labeler.label([]).shape == (0, 18)
+
+
+def test_endless_repetition_is_labelled_in_seconds(labeler: CtRate18) -> None:
+    start = time.process_time()
+    for phrase in ("there is a nodule and ", "no nodule, effusion and ", "pericardial not "):
+        labeler.label([(phrase * 1000)[:20000]])
+    assert time.process_time() - start < 10
 
 
 def test_rules_of_ones_own_are_read_and_mistakes_are_named(tmp_path: Path) -> None:
