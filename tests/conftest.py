@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from ctfw.plugins import Plugins, load_plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,3 +22,28 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set CTFW_REAL_DATA to the folder that has it")
     return folder
+
+
+FAKES = ROOT / "tests" / "distributions"
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Make distributions of `tests/distributions` look installed, before the real ones."""
+    modules = set(sys.modules)
+
+    def put(*names: str) -> None:
+        for name in names:
+            monkeypatch.syspath_prepend(str(FAKES / name))
+
+    yield put
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(FAKES)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def fake_plugins(install: Callable[..., None]) -> Plugins:
+    """A catalog of small stand-ins for the built-ins, for tests about recipes."""
+    install("builtin")
+    return load_plugins(discover=False, extra={"ctfw": importlib.import_module("fake_builtin")})

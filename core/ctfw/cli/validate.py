@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -22,7 +23,10 @@ def validate(
     overrides: Set = None,
     profile: Profile = None,
     portable: Annotated[
-        bool, typer.Option("--portable", help="Skip what depends on this machine: packages, files.")
+        bool,
+        typer.Option(
+            "--portable", help="Skip what depends on the machine: packages, files, variables."
+        ),
     ] = False,
     imports: Annotated[
         bool, typer.Option("--imports", help="Also import the code of every component; slow.")
@@ -46,7 +50,8 @@ def _one(
     imports: bool,
 ) -> bool:
     try:
-        variants = expand(recipe, overrides, profile, plugins)
+        environ = _AnyVariable(os.environ) if portable else None
+        variants = expand(recipe, overrides, profile, plugins, environ=environ)
         problems = [] if portable else _lacking(variants)
         problems += _broken(variants) if imports and not problems else []
         if problems:
@@ -58,6 +63,13 @@ def _one(
         return False
     print(f"{recipe}: ok ({_summary(variants)})")
     return True
+
+
+class _AnyVariable(dict[str, str]):
+    """An environment in which every variable is set, if need be to its own name."""
+
+    def get(self, name: str, default: object = None) -> str:
+        return super().get(name) or name
 
 
 def _lacking(variants: list[Variant]) -> list[Problem]:

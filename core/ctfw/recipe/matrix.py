@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +40,8 @@ def expand(
     overrides: Iterable[str] = (),
     profile: str | None = None,
     plugins: Plugins | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
 ) -> list[Variant]:
     """All variants, validated; a recipe without a matrix is its own only variant.
 
@@ -52,7 +54,7 @@ def expand(
     matrix = collect(file, profile, dirs, Problems()).recipe.get("matrix")
     overrides = list(overrides)
     if matrix is None or matrix.value is None:
-        recipe = resolve(file, overrides, profile, plugins)
+        recipe = resolve(file, overrides, profile, plugins, environ=environ)
         return [Variant(recipe.name, {}, recipe)]
     combinations = list(itertools.islice(_combinations(matrix, problems), LIMIT + 1))
     if len(combinations) > LIMIT:
@@ -63,7 +65,7 @@ def expand(
     for choices in combinations:
         patches = [patch for _, _, found in choices for patch in found]
         try:
-            recipe = resolve(file, overrides, profile, plugins, patches=patches)
+            recipe = resolve(file, overrides, profile, plugins, patches=patches, environ=environ)
         except RecipeInvalid as error:
             problems.extend(error.problems)
             continue

@@ -58,6 +58,7 @@ def resolve(
     plugins: Plugins | None = None,
     *,
     patches: Sequence[Patch] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> ResolvedRecipe:
     """Read, merge and validate a recipe. Raises RecipeInvalid with everything that is wrong.
 
@@ -65,6 +66,7 @@ def resolve(
     overrides  `KEY=VALUE` texts of `--set`, the highest layer
     profile    replaces the recipe's own profile
     patches    the choices of one variant of a matrix, below the overrides
+    environ    where `${env:NAME}` is looked up; the process's environment by default
     """
     plugins = plugins or load_plugins()
     dirs = (*shipped_dirs(), *plugins.recipe_dirs)
@@ -74,7 +76,8 @@ def resolve(
     tree = layers.tree()
     for keys, value in (*(patches or ()), *parse_overrides(overrides)):
         tree = assign(tree, keys, value)
-    recipe = _Resolver(layers, tree, plugins, problems).result(file)
+    builder = Builder(plugins.catalog, problems, environ)
+    recipe = _Resolver(layers, tree, problems, builder).result(file)
     matrix = layers.recipe.get("matrix")
     is_sweep = patches is None and matrix is not None and matrix.value is not None
     return replace(recipe, is_sweep=is_sweep)
@@ -83,11 +86,11 @@ def resolve(
 class _Resolver:
     """One resolution; the methods are its steps."""
 
-    def __init__(self, layers: Layers, tree: Node, plugins: Plugins, problems: Problems) -> None:
+    def __init__(self, layers: Layers, tree: Node, problems: Problems, build: Builder) -> None:
         self.layers = layers
         self.tree = tree
         self.problems = problems
-        self.build = Builder(plugins.catalog, problems)
+        self.build = build
         self.stages: dict[str, Block | None] = {}
         self.needs: dict[str, dict[str, Reference]] = {}
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
 from ctfw import Component, Local, MustExist, Strict, hookimpl
 from ctfw.settings import Generation, Training
 from ctfw.slots import (
@@ -18,7 +20,6 @@ from ctfw.slots import (
     UsePreprocessor,
     UseVolumeLoader,
 )
-from pydantic import Field
 
 
 class Empty(Strict):

@@ -1,0 +1,1 @@
+"""Stands in for the real package, which takes ten seconds to import."""
