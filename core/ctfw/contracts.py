@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ctfw.engine.context import Context, StageResult
     from ctfw.settings import Generation
 
+
 @runtime_checkable
 class Dataset(Protocol):
     """Cases, reports, labels and splits. Reads no image: it says where the images are."""
@@ -162,10 +163,18 @@ class Backbone(Protocol):
     def encode(self, volume: Volume) -> Any:
         """Host side: a preprocessed volume -> the vision tower's input. No weights involved."""
 
+    def visual_tokens(self, images: Sequence[Any]) -> list[torch.Tensor]:
+        """(V_i, D) visual tokens of each encoded image, with gradient."""
+
+    def token_grid(self, image: Any) -> tuple[int, int, int]:
+        """(T, rows, columns) of an image's visual tokens: slices, top to bottom, left to right."""
+
     def see(self, images: Sequence[Any]) -> list[Any]:
         """The same images with their visual tokens computed, without gradient."""
 
-    def forward(self, images: Sequence[Any], reports: Sequence[str], module: Any = None) -> StepOutput:
+    def forward(
+        self, images: Sequence[Any], reports: Sequence[str], module: Any = None
+    ) -> StepOutput:
         """Teacher-forced pass; `module` is the engine's wrapped form of `module()`."""
 
     def generate(

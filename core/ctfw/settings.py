@@ -37,6 +37,9 @@ class Training(Strict):
     validate_every: int = Field(200, ge=1, description="optimizer steps between validations")
     validation_cases: int | None = Field(None, ge=1, description="cases used for validation")
     device: Annotated[str, Local()] = Field("auto", description="auto, cpu, cuda, cuda:0, ...")
+    loaders: Annotated[int, Local()] = Field(
+        0, ge=0, description="threads that read and preprocess scans ahead of the step"
+    )
     threads: Annotated[int | None, Local()] = Field(None, ge=1, description="CPU threads of torch")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctfw.component import Block
-from ctfw.engine.events import Observers
+from ctfw.observers import Observers
 from ctfw.progress import track
 from ctfw.runs.directory import RunDirectory
 from ctfw.runs.files import append_line
@@ -45,7 +45,7 @@ class Context:
     synthetic: bool = False
     inputs: Mapping[str, Path] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    observers: Observers = field(default_factory=lambda: Observers(None))
+    observers: Observers | None = None
     dataset: Dataset | None = None
     images: ImageBank | None = None
     make_backbone: Callable[[], Backbone] | None = None
@@ -72,10 +72,11 @@ class Context:
     def step(self, values: Mapping[str, Any]) -> None:
         """One line of the stage's steps.jsonl, and an event for observers."""
         append_line(self.folder / "steps.jsonl", values)
-        self.observers.tell(
-            "ctfw_step_logged",
-            run=self.run and self.run.path,
-            stage=self.stage,
-            step=values.get("step", 0),
-            values=values,
-        )
+        if self.observers is not None and self.run is not None:
+            self.observers.notify(
+                "ctfw_step_logged",
+                run=self.run.path,
+                stage=self.stage,
+                step=values.get("step", 0),
+                values=values,
+            )

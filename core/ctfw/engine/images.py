@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctfw.errors import UserError
@@ -31,13 +32,14 @@ class ImageBank:
         self._budget = memory_bytes
         self._kept: OrderedDict[str, Volume] = OrderedDict()
         self._bytes = 0
+        self._lock = Lock()
 
     def volume(self, case: Case) -> Volume:
         """The preprocessed volume of a case. Errors name the case and its file."""
-        found = self._kept.get(case.id)
-        if found is not None:
-            self._kept.move_to_end(case.id)
-            return found
+        with self._lock:
+            if case.id in self._kept:
+                self._kept.move_to_end(case.id)
+                return self._kept[case.id]
         try:
             volume = self.pipeline(case.image, case)
         except UserError as error:
@@ -78,11 +80,14 @@ class ImageBank:
             )
 
     def _keep(self, key: str, volume: Volume) -> None:
-        self._kept[key] = volume
-        self._bytes += volume.array.nbytes
-        while self._bytes > self._budget and len(self._kept) > 1:
-            _, gone = self._kept.popitem(last=False)
-            self._bytes -= gone.array.nbytes
+        with self._lock:
+            if key in self._kept:
+                return
+            self._kept[key] = volume
+            self._bytes += volume.array.nbytes
+            while self._bytes > self._budget and len(self._kept) > 1:
+                _, gone = self._kept.popitem(last=False)
+                self._bytes -= gone.array.nbytes
 
 
 class TokenBank:

@@ -175,20 +175,21 @@ class Qwen25VL:
         offsets = temporal_offsets(mm, processor.temporal_patch_size, self.config.mm_per_position)
         return Seen(grid, offsets, patches=patches)
 
+    def visual_tokens(self, images: Sequence[Seen]) -> list[torch.Tensor]:
+        """(V_i, D) visual tokens of each image, with gradient."""
+        patches = torch.cat([_patches(image) for image in images]).to(self.device)
+        grid = torch.tensor([image.grid for image in images], device=self.device)
+        return list(self.model.see(patches, grid).split([image.count for image in images]))
+
     @torch.no_grad()
     def see(self, images: Sequence[Seen]) -> list[Seen]:
         """The same images with their visual tokens computed, without gradient."""
-        device = self.device
-        todo = [image for image in images if image.tokens is None]
-        if todo:
-            patches = torch.cat([_patches(image) for image in todo]).to(device)
-            grid = torch.tensor([image.grid for image in todo], device=device)
-            tokens = self.model.see(patches, grid).split([image.count for image in todo])
-            done = iter(tokens)
-        return [
-            image if image.tokens is not None else replace(image, patches=None, tokens=next(done))
-            for image in images
-        ]
+        tokens = self.visual_tokens(images)
+        return [replace(i, patches=None, tokens=t) for i, t in zip(images, tokens, strict=True)]
+
+    def token_grid(self, image: Seen) -> tuple[int, int, int]:
+        """(T, rows, columns) of an image's visual tokens."""
+        return image.token_grid
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,76 @@
+"""The engine under the stages: Hugging Face Accelerate, with DeepSpeed where the recipe says so.
+
+Device, mixed precision, gradient accumulation over processes and DeepSpeed's ZeRO come from
+there; the loops stay plain Python that can be read from top to bottom.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DeepSpeedPlugin
+
+from ctfw.errors import MissingPackage, UserError
+from ctfw.settings import Training
+
+PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def make_accelerator(training: Training) -> Accelerator:
+    """An accelerator of these settings. Raises UserError for a device that is not there."""
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    wanted = training.device
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"training.device is {wanted!r}, but torch sees no GPU; set it to auto or cpu"
+        )
+    return Accelerator(
+        cpu=wanted == "cpu",
+        mixed_precision=PRECISION[training.precision],
+        gradient_accumulation_steps=training.gradient_accumulation,
+        deepspeed_plugin=_deepspeed(training),
+    )
+
+
+def _deepspeed(training: Training) -> Any:
+    if not training.engine.startswith("deepspeed"):
+        return None
+    try:
+        import deepspeed  # noqa: F401
+    except ImportError as error:
+        raise MissingPackage(
+            f"training.engine is {training.engine!r}, which needs DeepSpeed; run: "
+            "pip install 'ctfw[deepspeed]', or set training.engine to accelerate"
+        ) from error
+    return DeepSpeedPlugin(
+        zero_stage=int(training.engine[-1]),
+        gradient_accumulation_steps=training.gradient_accumulation,
+        gradient_clipping=training.clip_norm,
+    )
+
+
+def learning_rate_at(training: Training, step: int, total: int) -> float:
+    """Share of the peak learning rate at optimizer step `step` (from 0) of `total`."""
+    warmup = int(training.warmup_ratio * total)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if training.schedule == "constant":
+        return 1.0
+    progress = (step - warmup) / max(1, total - warmup)
+    if training.schedule == "linear":
+        return max(0.0, 1.0 - progress)
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def make_optimizer(module: torch.nn.Module, training: Training) -> torch.optim.AdamW:
+    """AdamW over what is trainable; weight decay on matrices only, not on norms and biases."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": training.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=training.betas)

@@ -1,0 +1,218 @@
+"""The built-in plugins, declared as a third party declares theirs.
+
+This table imports settings models only; a component's own module is imported when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ctfw.component import Component
+from ctfw.hooks import hookimpl
+from ctfw_plugins.backbones.configs import Qwen25VLConfig
+from ctfw_plugins.datasets.configs import CTRateConfig, PhantomConfig
+from ctfw_plugins.labelers.configs import CtRate18Config
+from ctfw_plugins.losses.configs import BoundedContrastConfig, CrossEntropyConfig
+from ctfw_plugins.metrics.configs import AccuracyConfig, BleuConfig, CoverageConfig, RougeLConfig
+from ctfw_plugins.preprocess import configs as steps
+from ctfw_plugins.samplers.configs import GaussConfig, HeterConfig
+from ctfw_plugins.stages.configs import FinetuneConfig, ReportConfig, VisionWarmupConfig
+from ctfw_plugins.volumes.configs import DicomConfig, NiftiConfig, NpyConfig
+
+
+@hookimpl
+def ctfw_datasets() -> Iterable[Component]:
+    yield Component(
+        "phantom",
+        "ctfw_plugins.datasets.phantom:Phantom",
+        PhantomConfig,
+        "synthetic chest CTs with planted findings and reports that the image decides",
+        needs=("nibabel", "joblib"),
+    )
+    yield Component(
+        "ct-rate",
+        "ctfw_plugins.datasets.ct_rate:CTRate",
+        CTRateConfig,
+        "CT-RATE as it is on disk: volumes, reports, 18 labels, metadata",
+    )
+
+
+@hookimpl
+def ctfw_volume_loaders() -> Iterable[Component]:
+    yield Component(
+        "nifti",
+        "ctfw_plugins.volumes.nifti:NiftiLoader",
+        NiftiConfig,
+        "NIfTI-1 and NIfTI-2, plain or gzipped",
+        needs=("nibabel>=5.2", "isal"),
+    )
+    yield Component(
+        "npy",
+        "ctfw_plugins.volumes.npy:NpyLoader",
+        NpyConfig,
+        "NumPy arrays with a JSON sidecar",
+    )
+    yield Component(
+        "dicom",
+        "ctfw_plugins.volumes.dicom:DicomLoader",
+        DicomConfig,
+        "a folder with one plain DICOM series",
+        needs=("pydicom>=2.4",),
+    )
+
+
+@hookimpl
+def ctfw_preprocessors() -> Iterable[Component]:
+    folder = "ctfw_plugins.preprocess"
+    yield Component(
+        "rescale-hu",
+        f"{folder}.rescale_hu:RescaleHu",
+        steps.RescaleHuConfig,
+        "HU = P x slope + intercept, decided from evidence, never twice",
+    )
+    yield Component(
+        "resample",
+        f"{folder}.resample:Resample",
+        steps.ResampleConfig,
+        "trilinear to a fixed spacing; extent kept, affine updated",
+    )
+    yield Component(
+        "hu-window",
+        f"{folder}.hu_window:HuWindow",
+        steps.HuWindowConfig,
+        "clamp to a window of HU and scale",
+    )
+    yield Component(
+        "slices",
+        f"{folder}.slices:Slices",
+        steps.SlicesConfig,
+        "evenly spaced axial slices whose millimetres are kept",
+    )
+    yield Component(
+        "fit",
+        f"{folder}.fit:Fit",
+        steps.FitConfig,
+        "a fixed size in pixels, of the scan, the body or the lungs",
+    )
+    yield Component(
+        "preprocessed",
+        f"{folder}.preprocessed:Preprocessed",
+        steps.PreprocessedConfig,
+        "store: NIfTI (x, y, z) with geometry, readable by other tools",
+        needs=("nibabel>=5.2",),
+    )
+    yield Component(
+        "preprocessed-numpy",
+        f"{folder}.preprocessed_numpy:PreprocessedNumpy",
+        steps.PreprocessedNumpyConfig,
+        "store: .npy with axes (z, x, y) and a JSON sidecar",
+    )
+
+
+@hookimpl
+def ctfw_negative_samplers() -> Iterable[Component]:
+    yield Component(
+        "gauss",
+        "ctfw_plugins.samplers.gauss:Gauss",
+        GaussConfig,
+        "Gaussian noise of the anchor's shape (Ours-Gauss)",
+    )
+    yield Component(
+        "heter",
+        "ctfw_plugins.samplers.heter:Heter",
+        HeterConfig,
+        "another patient's scan whose labels conflict (Ours-Heter)",
+    )
+
+
+@hookimpl
+def ctfw_losses() -> Iterable[Component]:
+    yield Component(
+        "cross-entropy",
+        "ctfw_plugins.losses.cross_entropy:CrossEntropy",
+        CrossEntropyConfig,
+        "negative log-likelihood of the report (Origin)",
+        needs=("torch",),
+    )
+    yield Component(
+        "bounded-contrast",
+        "ctfw_plugins.losses.bounded_contrast:BoundedContrast",
+        BoundedContrastConfig,
+        "alpha CE_pos - beta CE_neg, the second term bounded",
+        needs=("torch",),
+    )
+
+
+@hookimpl
+def ctfw_metrics() -> Iterable[Component]:
+    yield Component(
+        "bleu", "ctfw_plugins.metrics.bleu:Bleu", BleuConfig, "corpus BLEU-1 to BLEU-n"
+    )
+    yield Component(
+        "rouge-l",
+        "ctfw_plugins.metrics.rouge_l:RougeL",
+        RougeLConfig,
+        "longest common subsequence",
+        needs=("rapidfuzz",),
+    )
+    yield Component(
+        "coverage",
+        "ctfw_plugins.metrics.coverage:Coverage",
+        CoverageConfig,
+        "share of the reference's findings that the report states",
+    )
+    yield Component(
+        "accuracy",
+        "ctfw_plugins.metrics.accuracy:Accuracy",
+        AccuracyConfig,
+        "label-wise accuracy with specificity, macro and micro F1, CRG",
+    )
+
+
+@hookimpl
+def ctfw_labelers() -> Iterable[Component]:
+    yield Component(
+        "ct-rate-18",
+        "ctfw_plugins.labelers.ct_rate_18:CtRate18",
+        CtRate18Config,
+        "report text to the 18 CT-RATE labels, by rules",
+    )
+
+
+@hookimpl
+def ctfw_backbones() -> Iterable[Component]:
+    yield Component(
+        "qwen2.5-vl",
+        "ctfw_plugins.backbones.qwen25_vl:Qwen25VL",
+        Qwen25VLConfig,
+        "Qwen2.5-VL over slices in HU, temporal positions in millimetres",
+        needs=("torch", "transformers>=5.0", "tokenizers", "safetensors"),
+    )
+
+
+@hookimpl
+def ctfw_stages() -> Iterable[Component]:
+    yield Component(
+        "vision-warmup",
+        "ctfw_plugins.stages.vision_warmup:VisionWarmup",
+        VisionWarmupConfig,
+        "teach the vision tower findings, from lesion masks or labels",
+        needs=("torch", "accelerate"),
+        gives=("checkpoint",),
+    )
+    yield Component(
+        "finetune",
+        "ctfw_plugins.stages.finetune:Finetune",
+        FinetuneConfig,
+        "fine-tune on image and report, with or without negatives",
+        needs=("torch", "accelerate"),
+        gives=("checkpoint",),
+    )
+    yield Component(
+        "report",
+        "ctfw_plugins.stages.report:Report",
+        ReportConfig,
+        "write reports, score them beside floors, measure visual reliance",
+        needs=("torch", "accelerate", "matplotlib", "jinja2"),
+        gives=("predictions",),
+    )

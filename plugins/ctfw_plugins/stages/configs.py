@@ -1,0 +1,62 @@
+"""Settings of the stages; light."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ctfw.config import Strict
+from ctfw.settings import Generation, Training
+from ctfw.slots import FromCheckpoint, UseLabeler, UseLoss, UseMetric, UseNegativeSampler
+
+
+class FinetuneConfig(Strict):
+    """Fine-tune the backbone on image and report, with or without negative images."""
+
+    start_from: FromCheckpoint | None = Field(
+        None, description="stage or folder with a checkpoint; null: the backbone's own weights"
+    )
+    negatives: UseNegativeSampler | None = Field(
+        None, description="which image contradicts the report; null: no negatives (Origin)"
+    )
+    loss: UseLoss = Field(description="what is minimised")
+    freeze_vision: bool = Field(
+        False, description="leave the vision tower as it is; its output is computed once per scan"
+    )
+    training: Training = Field(default_factory=Training, description="merged over the shared block")
+
+
+class VisionWarmupConfig(Strict):
+    """Teach the vision tower to see findings before the language model learns to write."""
+
+    start_from: FromCheckpoint | None = Field(
+        None, description="stage or folder with a checkpoint; null: the backbone's own weights"
+    )
+    targets: Literal["lesions", "labels"] = Field(
+        "lesions",
+        description="lesions: masks, one target per visual token; labels: one vector per scan",
+    )
+    positive_weight: float = Field(5.0, gt=0, description="weight of a present finding in the BCE")
+    patch_start: Literal["pca", "keep"] = Field(
+        "keep",
+        description="pca: start random patch weights from the scans' principal components",
+    )
+    training: Training = Field(default_factory=Training, description="merged over the shared block")
+
+
+class ReportConfig(Strict):
+    """Write the reports of a split, score them beside their floors, and measure reliance."""
+
+    start_from: FromCheckpoint = Field(description="stage or folder with a checkpoint")
+    split: Literal["train", "validation", "test"] = Field("test", description="which cases")
+    cases: int | None = Field(None, ge=1, description="use only the first so many cases")
+    labeler: UseLabeler = Field(description="reads the findings of both texts")
+    metrics: list[UseMetric] = Field(default_factory=list, description="what is scored")
+    generation: Generation = Field(default_factory=Generation, description="decoding")
+    training: Training = Field(default_factory=Training, description="precision and device")
+    resamples: int = Field(2000, ge=100, description="patient-clustered bootstrap resamples")
+    browse: int = Field(16, ge=0, description="test cases shown in the report page")
+    browse_train: int = Field(
+        6, ge=0, description="training cases shown, each with its negative image"
+    )

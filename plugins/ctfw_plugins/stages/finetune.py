@@ -1,0 +1,248 @@
+"""Stage `finetune`: reports from images, each anchor beside a negative where the recipe has one.
+
+Selection is over before the loop starts: sampler, loss and backbone are built, the loop reads
+from top to bottom. What is drawn depends on (seed, stage, epoch, case), so a killed and resumed
+training repeats the unbroken one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ctfw.contracts import Backbone, Loss, NegativeSampler
+from ctfw.engine.accelerator import learning_rate_at, make_accelerator, make_optimizer
+from ctfw.engine.checkpoint import Checkpoints, read_training
+from ctfw.engine.context import Context, StageResult
+from ctfw.engine.images import TokenBank
+from ctfw.errors import UserError
+from ctfw.progress import bar
+from ctfw.runs.files import read_lines, write_json, write_lines
+from ctfw.types import CaseTable, LossTerms, StepOutput
+from ctfw.volumes.sprite import write_sprite
+from ctfw_plugins.stages.configs import FinetuneConfig
+from ctfw_plugins.stages.pairs import Pairs, PairSource
+from ctfw_plugins.stages.plan import TrainingPlan
+from ctfw_plugins.stages.reliance import report_nll, swap_partners
+
+EVALUATION_BATCH = 16
+
+
+class Finetune:
+    """Positive and negative of one anchor in one batch, under the loss of the recipe."""
+
+    def __init__(self, config: FinetuneConfig, context: Context) -> None:
+        self.config = config
+        self.loss: Loss = context.build(config.loss)
+        self.sampler: NegativeSampler | None = (
+            context.build(config.negatives) if config.negatives else None
+        )
+        if self.loss.uses_negative and self.sampler is None:
+            raise UserError(
+                f"stages.{context.stage}: loss '{config.loss.name}' needs negatives; add "
+                "`negatives: {use: heter}` or choose loss: {use: cross-entropy}"
+            )
+        if not self.loss.uses_negative:
+            self.sampler = None
+
+    def run(self, context: Context) -> StageResult:
+        training = self.config.training
+        accelerator = make_accelerator(training)
+        assert context.dataset is not None and context.images is not None
+        cases = context.dataset.cases("train")
+        held_out = context.dataset.cases("validation")[: training.validation_cases]
+
+        checkpoints = Checkpoints(context.folder)
+        backbone = load_backbone(context, cases, checkpoints)
+        module = backbone.module()
+        module.train()
+        backbone.tower.requires_grad_(not self.config.freeze_vision)
+        if training.gradient_checkpointing:
+            enable_checkpointing(module)
+        optimizer = make_optimizer(module, training)
+        wrapped, optimizer = accelerator.prepare(module, optimizer)
+
+        bank = TokenBank(context.images, backbone, frozen=self.config.freeze_vision)
+        bank.fill(list(cases) + list(held_out), f"{context.stage}: read scans")
+        plan = TrainingPlan(
+            len(cases), training, context.seed, context.stage,
+            accelerator.num_processes, accelerator.process_index,
+        )
+        threads = 0 if self.config.freeze_vision else training.loaders
+        pairs = PairSource(cases, bank, plan, self.sampler, threads)
+        validator = Validator(backbone, bank, held_out, context.seed)
+        state = resume(checkpoints, optimizer, context)
+        torch.manual_seed(context.seed + state.step)
+
+        with bar(context.stage, plan.steps, state.step) as progress:
+            logged = Log()
+            for pair in pairs(state.step):
+                share = pair.step / plan.steps
+                for group in optimizer.param_groups:
+                    group["lr"] = training.learning_rate * learning_rate_at(
+                        training, pair.step, plan.steps
+                    )
+                with accelerator.accumulate(wrapped):
+                    terms = self.loss_of(backbone, wrapped, pair, share)
+                    check_finite(terms, pair, context)
+                    accelerator.backward(terms.total)
+                    logged.add(terms)
+                    if accelerator.sync_gradients:
+                        norm = accelerator.clip_grad_norm_(module.parameters(), training.clip_norm)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                if not accelerator.sync_gradients:
+                    continue
+
+                state.step = pair.step + 1
+                rate = optimizer.param_groups[0]["lr"]
+                values = logged.mean() | {"learning_rate": rate, "grad_norm": float(norm)}
+                if accelerator.is_main_process:
+                    context.step({"step": state.step, "epoch": plan.epoch_of(state.step)} | values)
+                progress.advance(note=f"loss {values['positive']:.3f}")
+                last, improved = state.step == plan.steps, False
+                if last or state.step % training.validate_every == 0:
+                    score = validator()
+                    improved = state.note(score["positive"])
+                    context.step({"step": state.step, "validation": score})
+                if improved or last or state.step % training.checkpoint_every == 0:
+                    facts = {**context.facts, "stage": context.stage}
+                    kept = {"optimizer": optimizer.state_dict(), "best": state.best}
+                    checkpoints.save(state.step, backbone, facts, kept, best=improved)
+        if self.sampler is not None:
+            write_json(context.folder / "negatives.json", self.sampler.summary())
+            keep_examples(pairs, self.config, context)
+        return StageResult({"checkpoint": "checkpoints/best"}, {"validation_nll": state.best})
+
+    def loss_of(self, backbone: Backbone, wrapped: Any, pair: Pairs, share: float) -> LossTerms:
+        """One forward pass over positives and negatives together, split again for the loss."""
+        reports = [anchor.report for anchor in pair.anchors]
+        if pair.negatives is None:
+            return self.loss(backbone.forward(pair.images, reports, wrapped), progress=share)
+        both = backbone.forward(pair.images + pair.negatives, reports * 2, wrapped)
+        half = len(reports)
+        return self.loss(part(both, 0, half), part(both, half, 2 * half), progress=share)
+
+
+def keep_examples(pairs: PairSource, config: FinetuneConfig, context: Context) -> None:
+    """Pictures of the first negatives, for the report page."""
+    assert config.negatives is not None and context.images is not None
+    lines = []
+    for i, (anchor, negative) in enumerate(pairs.examples):
+        image = f"negatives/{i:02d}.png"
+        write_sprite(context.images.negative(anchor, negative), context.folder / image)
+        lines.append(
+            {
+                "anchor": anchor.id,
+                "kind": config.negatives.name,
+                "case": negative.case.id if negative.case else None,
+                "note": negative.note,
+                "image": image,
+            }
+        )
+    write_lines(context.folder / "examples.jsonl", lines)
+
+
+@dataclass
+class Standing:
+    """Where a training stands: steps done, and the best validation loss so far."""
+
+    step: int = 0
+    best: float = float("inf")
+
+    def note(self, loss: float) -> bool:
+        """Whether this is the best loss yet."""
+        improved = loss < self.best
+        self.best = min(self.best, loss)
+        return improved
+
+
+class Log:
+    """Mean of the loss terms over the forward passes of one optimizer step."""
+
+    def __init__(self) -> None:
+        self._terms: list[dict[str, float]] = []
+
+    def add(self, terms: LossTerms) -> None:
+        self._terms.append(dict(terms.terms))
+
+    def mean(self) -> dict[str, float]:
+        terms, self._terms = self._terms, []
+        return {key: float(np.mean([term[key] for term in terms])) for key in terms[0]}
+
+
+class Validator:
+    """Loss on held-out cases with the own image and with another patient's."""
+
+    def __init__(
+        self, backbone: Backbone, bank: TokenBank, cases: CaseTable, seed: int
+    ) -> None:
+        self._backbone, self._bank, self._cases = backbone, bank, cases
+        self._partners = swap_partners(list(cases), seed)
+
+    def __call__(self) -> dict[str, float]:
+        reports = [case.report for case in self._cases]
+        own = [self._bank.case(case) for case in self._cases]
+        another = [self._bank.case(case) for case in self._partners]
+        return {
+            "positive": float(report_nll(self._backbone, own, reports, EVALUATION_BATCH).mean()),
+            "another": float(report_nll(self._backbone, another, reports, EVALUATION_BATCH).mean()),
+        }
+
+
+def load_backbone(context: Context, cases: CaseTable, checkpoints: Checkpoints) -> Backbone:
+    """The backbone with the weights of this stage's last checkpoint, of `start_from`, or its own."""
+    assert context.make_backbone is not None
+    backbone = context.make_backbone()
+    folder = checkpoints.last() or context.inputs.get("start_from")
+    if folder is None:
+        backbone.build(cases.reports, context.seed)
+    else:
+        backbone.load(folder / "model")
+    return backbone
+
+
+def enable_checkpointing(module: torch.nn.Module) -> None:
+    """Ask every part that can to recompute its activations."""
+    for part_ in module.modules():
+        if hasattr(part_, "gradient_checkpointing_enable"):
+            part_.gradient_checkpointing_enable({"use_reentrant": False})
+            return
+
+
+def part(output: StepOutput, start: int, stop: int) -> StepOutput:
+    """Some cases of a batch."""
+    return StepOutput(
+        output.nll[start:stop],
+        output.answer[start:stop],
+        {key: value[start:stop] for key, value in output.embeddings.items()},
+    )
+
+
+def check_finite(terms: LossTerms, pair: Pairs, context: Context) -> None:
+    """Raises UserError on a loss that is not a number, before it reaches the weights."""
+    if not torch.isfinite(terms.total):
+        names = ", ".join(anchor.id for anchor in pair.anchors)
+        raise UserError(
+            f"stage {context.stage}: the loss is {float(terms.total)} at step {pair.step + 1} "
+            f"(cases {names}). Lower training.learning_rate or loss.max_loss; the last checkpoint "
+            "is kept, `ctfw resume` goes on from it"
+        )
+
+
+def resume(checkpoints: Checkpoints, optimizer: Any, context: Context) -> Standing:
+    """Take up the stage's newest checkpoint, and forget the log lines after it."""
+    newest = checkpoints.last()
+    log = context.folder / "steps.jsonl"
+    if newest is None:
+        log.unlink(missing_ok=True)
+        return Standing()
+    step = int(newest.name.split("-")[1])
+    state = read_training(newest)
+    optimizer.load_state_dict(state["optimizer"])
+    write_lines(log, [line for line in read_lines(log) if line["step"] <= step])
+    context.log(f"{context.stage}: going on after step {step}")
+    return Standing(step, state["best"])

@@ -1,0 +1,87 @@
+"""Anchors with their negatives, in the order of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ctfw.contracts import NegativeSampler
+from ctfw.engine.images import TokenBank, ahead
+from ctfw.seed import stream
+from ctfw.types import Case, CaseTable, Negative
+from ctfw_plugins.stages.plan import Place, TrainingPlan
+
+
+EXAMPLES = 12
+"""First pairs of a training that are kept as pictures for the report page."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A forward pass: B anchors, what the backbone reads of each, and of each negative."""
+
+    step: int
+    anchors: list[Case]
+    images: list[Any]
+    negatives: list[Any] | None
+
+
+class PairSource:
+    """Draws negatives in the order of the plan and loads images ahead of the loop."""
+
+    def __init__(
+        self,
+        cases: CaseTable,
+        bank: TokenBank,
+        plan: TrainingPlan,
+        sampler: NegativeSampler | None,
+        threads: int = 0,
+    ) -> None:
+        self.cases, self.bank, self.plan, self.sampler = cases, bank, plan, sampler
+        self._threads = threads
+        self._epoch = -1
+        self.examples: list[tuple[Case, Negative]] = []
+        if sampler is not None:
+            sampler.fit(cases)
+
+    def __call__(self, first_step: int = 0) -> Iterator[Pairs]:
+        """The forward passes from optimizer step `first_step` on.
+
+        The draws of the steps before are made and thrown away, so that the sampler's counts are
+        those of an unbroken run.
+        """
+        for step, places in self.plan.microbatches():
+            if step >= first_step:
+                break
+            self._draw(places)
+        loads = (self._load(step, places) for step, places in self.plan.microbatches(first_step))
+        return ahead(loads, self._threads)
+
+    def _draw(self, places: list[Place]) -> list[Negative] | None:
+        if self.sampler is None:
+            return None
+        drawn = []
+        for place in places:
+            if place.epoch != self._epoch:
+                self._epoch = place.epoch
+                self.sampler.refresh(place.epoch, self.plan.seed)
+            anchor = self.cases[place.case]
+            rng = stream(self.plan.seed, self.plan.stage, "negative", place.epoch, anchor.id)
+            drawn.append(self.sampler.draw(anchor, rng))
+            if len(self.examples) < EXAMPLES:
+                self.examples.append((anchor, drawn[-1]))
+        return drawn
+
+    def _load(self, step: int, places: list[Place]) -> Any:
+        anchors = [self.cases[place.case] for place in places]
+        drawn = self._draw(places)
+
+        def load() -> Pairs:
+            images = [self.bank.case(anchor) for anchor in anchors]
+            if drawn is None:
+                return Pairs(step, anchors, images, None)
+            negatives = [self.bank.negative(a, n) for a, n in zip(anchors, drawn, strict=True)]
+            return Pairs(step, anchors, images, negatives)
+
+        return load

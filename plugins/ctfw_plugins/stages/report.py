@@ -1,0 +1,194 @@
+"""Stage `report`: write the reports of a split, score them beside floors, measure reliance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ctfw.contracts import Backbone, Labeler, Metric
+from ctfw.engine.accelerator import make_accelerator
+from ctfw.engine.context import Context, StageResult
+from ctfw.engine.images import TokenBank
+from ctfw.runs.files import read_lines, write_json, write_lines, write_text
+from ctfw.scoring.assess import Assessment, as_json, assess, generation_facts, per_case_csv
+from ctfw.scoring.predictions import write_predictions
+from ctfw.types import Case, CaseTable, Prediction
+from ctfw_plugins.stages.browse import Browser, safe_name, spread
+from ctfw_plugins.stages.configs import ReportConfig
+from ctfw_plugins.stages.reliance import nll_under, swap_partners
+from ctfw_plugins.stages.writing import write_all
+
+
+class Report:
+    """Greedy reports with the own and with another patient's image, and what follows from them."""
+
+    def __init__(self, config: ReportConfig, context: Context) -> None:
+        self.config = config
+        self.labeler: Labeler = context.build(config.labeler)
+        self.metrics: dict[str, Metric] = {}
+        for block in config.metrics:
+            name = block.name if block.name not in self.metrics else f"{block.name}-2"
+            self.metrics[name] = context.build(block)
+
+    def run(self, context: Context) -> StageResult:
+        assert context.dataset is not None and context.images is not None
+        accelerator = make_accelerator(self.config.training)
+        backbone = self._backbone(context)
+        backbone.module().to(accelerator.device).eval()
+        cases = context.dataset.cases(self.config.split)[: self.config.cases]
+        train = context.dataset.cases("train")
+        bank = TokenBank(context.images, backbone, frozen=True)
+        bank.fill(list(cases), f"{context.stage}: read scans")
+        partners = swap_partners(list(cases), context.seed)
+
+        own = self._write(backbone, bank, list(cases), context, "own")
+        swapped = self._write(backbone, bank, partners, context, "another")
+        batch = self.config.generation.batch_size
+        nll = nll_under(backbone, bank, list(cases), context.seed, batch)
+        found = assess(
+            predictions(cases, own),
+            self.metrics,
+            self.labeler,
+            list(train),
+            predictions(cases, swapped),
+            nll,
+            self.config.resamples,
+            context.seed,
+        )
+        self._save(found, nll, backbone, cases, context)
+        self._browse(found, partners, backbone, bank, cases, context)
+        return StageResult({"predictions": "predictions.jsonl"}, headline(found))
+
+    def _backbone(self, context: Context) -> Backbone:
+        assert context.make_backbone is not None
+        backbone = context.make_backbone()
+        backbone.load(context.inputs["start_from"] / "model")
+        return backbone
+
+    def _write(
+        self,
+        backbone: Backbone,
+        bank: TokenBank,
+        shown: Sequence[Case],
+        context: Context,
+        what: str,
+    ) -> list[tuple[str, str]]:
+        title = f"{context.stage}: write ({what} image)"
+        file = context.folder / f"generated.{what}.jsonl"
+        settings = self.config.generation
+        return write_all(backbone, bank, shown, settings, context.seed, file, title)
+
+    def _save(
+        self,
+        found: Assessment,
+        nll: dict[str, np.ndarray],
+        backbone: Backbone,
+        cases: CaseTable,
+        context: Context,
+    ) -> None:
+        generation = self.config.generation.model_dump() | generation_facts(found.predictions)
+        scores = as_json(found) | {
+            "synthetic": context.synthetic,
+            "split": self.config.split,
+            "checkpoint": context.inputs["start_from"].name,
+            "generation": generation | {"prompt": backbone.prompt},
+            "fingerprint": cases.fingerprint(),
+            "labeler_agreement": self._agreement(cases),
+        }
+        write_predictions(
+            context.folder / "predictions.jsonl", found.predictions, self.labeler.names
+        )
+        write_predictions(
+            context.folder / "predictions.another.jsonl", found.another, self.labeler.names
+        )
+        write_text(context.folder / "per_case.csv", per_case_csv(found, nll))
+        write_json(context.folder / "scores.json", scores)
+
+    def _agreement(self, cases: CaseTable) -> float | None:
+        """Share of label cells in which the labeler, reading the reference, agrees with the data
+        set's own labels; None where they are another label set."""
+        if cases.label_names != tuple(self.labeler.names) or any(c.labels is None for c in cases):
+            return None
+        return float((self.labeler.label(cases.reports) == cases.labels).mean())
+
+    def _browse(
+        self,
+        found: Assessment,
+        partners: Sequence[Case],
+        backbone: Backbone,
+        bank: TokenBank,
+        cases: CaseTable,
+        context: Context,
+    ) -> None:
+        """Test cases with the image that was swapped in, training cases with their negatives."""
+        assert context.images is not None and context.dataset is not None
+        browser = Browser(context.folder, context.images, self.labeler, cases.label_names)
+        place = {case.id: i for i, case in enumerate(cases)}
+        lines = []
+        for case in spread(cases.cases, self.config.browse):
+            i = place[case.id]
+            negative = {
+                "kind": "swap",
+                "role": "swapped in at test",
+                "case": partners[i].id,
+                "image": browser.picture(
+                    context.images.volume(partners[i]), f"{safe_name(case.id)}.swap.png"
+                ),
+                "labels": sorted(browser.labels_of(partners[i].report)),
+                "note": {},
+                "generated": found.another[i].generated,
+            }
+            lines.append(browser.entry(case, found.predictions[i].generated, negative))
+        lines += self._anchors(browser, backbone, bank, context)
+        write_lines(context.folder / "cases.jsonl", lines)
+
+    def _anchors(
+        self, browser: Browser, backbone: Backbone, bank: TokenBank, context: Context
+    ) -> list[dict[str, Any]]:
+        """Training cases whose negatives the fine-tuning stage has kept as examples."""
+        assert context.dataset is not None
+        tuned = context.inputs["start_from"].parent.parent
+        examples = read_lines(tuned / "examples.jsonl")[: self.config.browse_train]
+        train = context.dataset.cases("train")
+        lines = []
+        for example in examples:
+            case = train.by_id.get(example["anchor"])
+            if case is None:
+                continue
+            made = backbone.generate([bank.case(case)], self.config.generation, context.seed)
+            picture = tuned / example["image"]
+            target = context.folder / "cases" / f"{safe_name(case.id)}.negative.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(picture.read_bytes())
+            partner = train.by_id.get(example["case"] or "")
+            negative = {
+                "kind": example["kind"],
+                "role": "trained against",
+                "case": example["case"],
+                "image": f"cases/{target.name}",
+                "labels": sorted(browser.labels_of(partner.report)) if partner else None,
+                "note": example["note"],
+                "generated": None,
+            }
+            lines.append(browser.entry(case, made[0][0], negative))
+        return lines
+
+
+def predictions(cases: CaseTable, texts: Sequence[tuple[str, str]]) -> list[Prediction]:
+    """One prediction per case, in order."""
+    return [
+        Prediction(case.id, case.patient, text, case.report, finish=finish)
+        for case, (text, finish) in zip(cases, texts, strict=True)
+    ]
+
+
+def headline(found: Assessment) -> dict[str, float]:
+    """The numbers that `ctfw compare` shows first."""
+    numbers = {"macro_f1": found.value("macro-f1"), "bleu_4": found.value("bleu-4")}
+    if found.grounded_gain is not None:
+        numbers["grounded_gain"] = found.grounded_gain.value
+    if "another" in found.likelihood:
+        numbers["likelihood_reliance"] = found.likelihood["another"].value
+    return numbers
