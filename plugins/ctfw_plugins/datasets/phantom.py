@@ -143,7 +143,7 @@ def _draw_all(
     batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
     count = min(workers or os.cpu_count() or 1, len(batches))
     pool = Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="4*n_jobs")
-    finished = pool(delayed(write_studies)(root, recipe, batch) for batch in batches)
+    finished = pool(delayed(write_studies)(root, recipe, batch, count > 1) for batch in batches)
     total = sum(_progress(context, finished, "drawing phantoms", len(batches)))
     if total != len(missing):
         raise BadData(f"phantom: {len(missing) - total} studies were not written under {root}")

@@ -8,6 +8,7 @@ from ctfw_plugins.datasets.phantoms.body import Body
 from ctfw_plugins.datasets.phantoms.canvas import Canvas, Point, bend, line
 
 MUSCLE, FAT, LIVER, SPLEEN, AIR = 48.0, -95.0, 58.0, 48.0, -1000.0
+VESSEL = -230.0  # branches in the lung are thinner than a voxel and share it with air
 
 
 def paint_anatomy(canvas: Canvas, body: Body, rng: np.random.Generator) -> None:
@@ -143,7 +144,7 @@ def _lung_vessels(canvas: Canvas, body: Body, rng: np.random.Generator) -> None:
         curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * middle[:, None] + t**2 * stop[:, None]
         thick = rng.uniform(2.6, 3.8, (n, 1)) * (1 - 0.6 * t[..., 0])
         box, cover = canvas.tube(curve.reshape(-1, 3), thick.reshape(-1))
-        canvas.paint(box, cover * canvas.lung[box], 20)
+        canvas.paint(box, cover * canvas.lung[box], VESSEL)
 
 
 def bronchi(body: Body, sign: int, step: float) -> list[tuple[np.ndarray, float]]:

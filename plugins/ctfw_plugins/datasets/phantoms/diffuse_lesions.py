@@ -93,15 +93,15 @@ def peribronchial_thickening(
 
 
 def bronchiectasis(canvas: Canvas, body: Body, label: int, rng: np.random.Generator) -> None:
-    """Clusters of widened airways of 10-16 mm with bright walls, mostly in the lower lobes.
+    """Clusters of widened airways of 11-16 mm with bright walls, mostly in the lower lobes.
 
     Difficulty: medium. Ringed holes in groups, upright, so that several slices cut them.
     """
-    lobes = ((2,), (4,), (2, 4), (1,))[int(rng.integers(4))]
+    lobes = ((2,), (4,), (2, 4), (2, 4))[int(rng.integers(4))]
     for lobe in lobes:
         sign = -1 if lobe < 3 else 1
         centre = find_place(canvas, body, rng, lobe, 20, (0.15, 0.45))
-        wide = float(rng.uniform(5.0, 7.5))
+        wide = float(rng.uniform(5.5, 8.0))
         tubes = []
         for index in range(7):
             turn = index * np.pi / 3
@@ -118,8 +118,8 @@ def bronchiectasis(canvas: Canvas, body: Body, label: int, rng: np.random.Genera
             )
             tubes.append(line(low, high, step=canvas.spacing))
         points = np.concatenate(tubes)
-        box, cover = canvas.tube(points, wide + 2.6)
-        canvas.plant(label, box, cover * canvas.lung[box], 0, 2 * round(wide), LOBES[lobe])
+        box, cover = canvas.tube(points, wide + 3.2)
+        canvas.plant(label, box, cover * canvas.lung[box], 40, 2 * round(wide), LOBES[lobe])
         inside, lumen = canvas.tube(points, wide)
         canvas.paint(inside, lumen * (canvas.lung[inside] > 0.3), -990)
 

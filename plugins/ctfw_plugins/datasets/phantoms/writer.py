@@ -7,9 +7,12 @@ a study whose JSON file exists is complete.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import platform
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -138,9 +141,24 @@ def write_study(root: Path, recipe: Recipe, study: Study) -> str:
     return study.id
 
 
-def write_studies(root: Path, recipe: Recipe, batch: list[Study]) -> int:
-    """Write several studies; the unit of work of one process."""
+def write_studies(root: Path, recipe: Recipe, batch: list[Study], alone: bool = False) -> int:
+    """Write several studies; the unit of work of one process.
+
+    alone: the process does nothing else, so its memory may be tuned for this work.
+    """
+    if alone:
+        _keep_memory()
     return len([write_study(root, recipe, study) for study in batch])
+
+
+@lru_cache(maxsize=1)
+def _keep_memory() -> None:
+    """Ask glibc to keep freed memory: giving back and taking again is a fifth of the time."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        trim_threshold, mmap_threshold, limit = -1, -3, 1 << 25  # names of malloc.h
+        libc.mallopt(mmap_threshold, limit)
+        libc.mallopt(trim_threshold, 8 * limit)
 
 
 def image_path(root: Path, split: str, study: str) -> Path:
