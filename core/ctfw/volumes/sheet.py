@@ -48,7 +48,7 @@ def contact_sheet(raw: Volume, seen: Volume | None, title: str, verdict: str, ou
     page = Page(16, below + 0.45 + 0.255 * max(len(record), 6) + 0.2)
     page.text(_LEFT, 0.3, title, 19, weight="bold")
     page.text(_LEFT, 0.82, "\n".join(told), 11.5, color=_BAD if refused else _ACCENT)
-    heights = _heights(raw, shown)
+    heights = slice_heights(raw, shown)
     _slices(page, top, columns, cell, shown, heights, refused=refused)
     _overviews(page, top, view, source, heights, scaled=not refused)
     _histogram(page.axes(_RIGHT, top + middle - 1.85, 4.9, 1.4), source, seen)
@@ -78,7 +78,7 @@ def _in_hu(raw: Volume, seen: Volume | None) -> Volume:
     return raw.but(array=np.maximum(array, -1024, out=array), intensity=HU)
 
 
-def _heights(raw: Volume, shown: Volume) -> np.ndarray:
+def slice_heights(raw: Volume, shown: Volume) -> np.ndarray:
     """(n,) mm of each shown slice above the lowest slice of the source."""
     along = raw.affine[:3, 2] / raw.spacing_mm[0]
     start = float(np.dot(shown.affine[:3, 3] - raw.affine[:3, 3], along))
