@@ -143,18 +143,20 @@ class _Resolver:
     def _shared(self) -> dict[str, Any]:
         """The blocks at the top level, as arguments of `ResolvedRecipe`."""
         labeler, metrics = self.tree.get("labeler"), self.tree.get("metrics")
+        labeler = None if labeler is None or labeler.value is None else labeler
         listed: Any = ()
         if metrics is not None and metrics.value is not None:
-            listed = self.build.blocks(metrics, "metric", "metrics")
-            if not isinstance(metrics.value, list):
+            if isinstance(metrics.value, list):
+                listed = self.build.blocks(metrics, "metric", "metrics")
+            else:
                 self.problems.add("metrics", "must be a list", metrics.place)
         return {
             "data": self._required("data", "dataset"),
             "backbone": self._required("backbone", "backbone"),
-            "labeler": self.build.blocks(labeler, "labeler", "labeler") if labeler else None,
+            "labeler": self.build.block(labeler, "labeler", "labeler") if labeler else None,
             "training": self._settings("training", Training),
             "generation": self._settings("generation", Generation),
-            "metrics": tuple(listed or ()),
+            "metrics": tuple(listed),
         }
 
     def _required(self, name: str, kind: str) -> Block | None:
