@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ctfw.errors import NotCT, UnreadableVolume
+from ctfw.volumes.geometry import canonical
 from ctfw_plugins.volumes.configs import DicomConfig
 from ctfw_plugins.volumes.dicom import DicomLoader
 
@@ -173,3 +175,18 @@ def test_odd_real_dicom_is_refused_in_words(
 def test_real_rescale_differs_between_slices(real_data: Path) -> None:
     volume = READER.load(real_data / "dicom_odd/panimg_dicom_intercept")
     np.testing.assert_allclose(volume.array[:, 0, 0], [0, 0.01], atol=1e-6)
+
+
+def test_real_jpeg2000_with_wrong_signedness_is_decoded(real_data: Path, tmp_path: Path) -> None:
+    source = pydicom.dcmread(real_data / "dicom_odd/pydicom/J2K_pixelrep_mismatch.dcm")
+    row, column = np.reshape(np.asarray(source.ImageOrientationPatient, float), (2, 3))
+    start = np.asarray(source.ImagePositionPatient, float)
+    for k in range(3):
+        at = start + 5 * k * np.cross(row, column)
+        source.ImagePositionPatient = [round(float(value), 4) for value in at]
+        source.save_as(tmp_path / f"{9 - k}.dcm")
+    volume = READER.load(tmp_path)
+    assert volume.array.shape == (3, 512, 512)
+    assert (volume.array.min(), volume.array.max()) == (-2000, 1896)
+    with pytest.raises(UnreadableVolume, match="rotated by 22 degrees"):
+        canonical(volume)

@@ -1,0 +1,86 @@
+"""HU are made once, padding becomes air, and both are written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from ctfw.errors import NotCT
+from ctfw.types import HU, UNKNOWN, Case, Volume
+from ctfw_plugins.preprocess.configs import RescaleHuConfig
+from ctfw_plugins.preprocess.rescale_hu import RescaleHu
+
+AUTO = RescaleHu(RescaleHuConfig())
+
+
+def as_stored(volume: Volume, shift: int = 0) -> Volume:
+    return volume.but(array=volume.array + np.int16(shift), intensity=UNKNOWN)
+
+
+def case(**hints: object) -> Case:
+    return Case("c", "p", Path("c"), "", hints=hints)
+
+
+def test_raw_values_are_rescaled_once_and_never_again(chest: Volume) -> None:
+    made = AUTO(as_stored(chest, 1024), case(RescaleSlope=1, RescaleIntercept=-1024))
+    np.testing.assert_array_equal(made.array, np.maximum(chest.array, -1024))
+    assert (made.intensity, made.array.dtype) == (HU, np.int16)
+    again = AUTO(made, case(RescaleSlope=1, RescaleIntercept=-1024))
+    np.testing.assert_array_equal(again.array, made.array)
+    assert "nothing applied a second time" in again.provenance[-1].text
+
+
+def test_table_of_the_first_release_leaves_hu_alone(chest: Volume) -> None:
+    made = AUTO(as_stored(chest), case(RescaleSlope=1, RescaleIntercept=-8192))
+    np.testing.assert_array_equal(made.array, np.maximum(chest.array, -1024))
+    assert made.provenance[0].values["applied"] is False
+
+
+@pytest.mark.parametrize("padding", [-2000, -2048, -3024, -8192])
+def test_padding_becomes_air(chest: Volume, padding: int) -> None:
+    array = np.maximum(chest.array, -1024)
+    array[:, :4] = padding
+    made = AUTO(as_stored(chest.but(array=array)))
+    assert (made.array[:, :4] == -1024).all()
+    np.testing.assert_array_equal(made.array[:, 4:], array[:, 4:])
+    assert made.provenance[-1].values["lowest"] == padding
+
+
+def test_settings_settle_what_evidence_cannot(chest: Volume) -> None:
+    odd = as_stored(chest, 500)
+    with pytest.raises(NotCT):
+        AUTO(odd)
+    forced = RescaleHu(RescaleHuConfig(intensity="raw", slope=1, intercept=-500))(odd)
+    np.testing.assert_array_equal(forced.array, np.maximum(chest.array, -1024))
+    kept = RescaleHu(RescaleHuConfig(intensity="hu"))(odd)
+    assert kept.array.max() == odd.array.max()
+    assert "set by `intensity: hu`" in kept.provenance[0].text
+
+
+def test_forcing_raw_onto_applied_dicom_tags_is_refused(chest: Volume) -> None:
+    with pytest.raises(NotCT, match="tags were applied already"):
+        RescaleHu(RescaleHuConfig(intensity="raw", slope=1, intercept=-1024))(chest)
+
+
+def test_fractional_slope_gives_float32(chest: Volume) -> None:
+    stored = as_stored(chest.but(array=((chest.array + 1000) * 2).astype(np.int16)))
+    made = AUTO(stored, case(RescaleSlope=0.5, RescaleIntercept=-1000))
+    assert made.array.dtype == np.float32
+    np.testing.assert_allclose(made.array, np.maximum(chest.array, -1024), atol=0.5)
+
+
+def test_source_array_is_left_as_it_was(chest: Volume) -> None:
+    stored = as_stored(chest, 1024)
+    before = stored.array.copy()
+    AUTO(stored)
+    np.testing.assert_array_equal(stored.array, before)
+
+
+def test_half_a_rescale_is_no_setting() -> None:
+    with pytest.raises(ValidationError, match="both slope and intercept"):
+        RescaleHuConfig(slope=1)
+    with pytest.raises(ValidationError, match="applies no slope"):
+        RescaleHuConfig(intensity="hu", slope=1, intercept=0)
