@@ -26,6 +26,13 @@ class Empty(Strict):
     """No settings."""
 
 
+class Built:
+    """What every declaration here points at."""
+
+    def __init__(self, config: Strict, context: Any = None) -> None:
+        self.config = config
+
+
 class Toy(Strict):
     root: Annotated[Path | None, Local(), MustExist("folder")] = None
     cases: int = Field(8, ge=1, description="number of cases")
@@ -104,7 +111,7 @@ class Align(Strict):
 
 
 def _make(name: str, config: type[Strict], **more: Any) -> Component:
-    return Component(name, "fake_builtin:Empty", config, f"the {name} of the tests", **more)
+    return Component(name, "fake_builtin:Built", config, f"the {name} of the tests", **more)
 
 
 @hookimpl
