@@ -113,6 +113,8 @@ def warmup_steps(rng: np.random.Generator) -> Iterable[dict[str, Any]]:
 
 
 def sampler_summary(rng: np.random.Generator, sampler: str) -> dict[str, Any]:
+    if sampler == "gauss":
+        return {"sampler": sampler, "draws": 900, "strength": 1.0}
     use = {f"p{n:03d}_1": int(count) for n, count in enumerate(rng.poisson(6, 150)) if count}
     return {
         "sampler": sampler,

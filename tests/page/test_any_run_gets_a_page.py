@@ -82,7 +82,7 @@ def test_run_without_negatives_and_warm_up_says_so(tmp_path: Path) -> None:
 
 
 def test_failed_run_shows_its_error_and_what_is_missing(tmp_path: Path) -> None:
-    folder = fabricate(tmp_path / "run", scores=False, state="failed")
+    folder = fabricate(tmp_path / "run", scores=False, state="failed", negatives="gauss")
     status = json.loads((folder / "status.json").read_text())
     trace = "Traceback (most recent call last):\n  File x\nValueError: the loss is nan"
     (folder / "status.json").write_text(json.dumps(status | {"error": trace}))
@@ -94,6 +94,8 @@ def test_failed_run_shows_its_error_and_what_is_missing(tmp_path: Path) -> None:
     assert "There are no scores in this run." in text
     assert "No case was kept for browsing." in text
     assert "Loss (tune)" in text
+    assert "The sampler drew 900 negatives." in text
+    assert "Use of partners" not in text
 
 
 def test_empty_directory_gets_a_page_that_lists_the_missing_files(tmp_path: Path) -> None:
@@ -149,6 +151,16 @@ def test_undefined_scores_are_dashes(tmp_path: Path) -> None:
     text = page_of(folder)
     assert ">nan" not in text.lower()
     assert text.count("Not measured in this run.") == 2
+
+
+def test_model_that_repeats_itself_is_warned_about(tmp_path: Path) -> None:
+    folder = fabricate(tmp_path / "run", cases=0)
+    file = folder / "stages/test/scores.json"
+    scores = json.loads(file.read_text())
+    scores["generation"] |= {"distinct": 3}
+    file.write_text(json.dumps(scores))
+    text = page_of(folder)
+    assert '<li class="warn"><span aria-hidden="true">▲</span> 3 distinct reports of 120' in text
 
 
 def test_texts_with_markup_are_only_text(tmp_path: Path) -> None:

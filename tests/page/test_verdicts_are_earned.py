@@ -19,6 +19,8 @@ from ctfw.page.overview import (
     split_columns,
 )
 from ctfw.page.records import Decoding, Negatives, ScoreFile, Table, TrainLog
+from ctfw.scoring.table import Cell, Column, ScoreTable
+from ctfw.scoring.table import Row as SystemRow
 
 numbers = st.floats(-1, 1, allow_nan=False)
 
@@ -108,6 +110,19 @@ def test_floors_stand_beneath_the_model() -> None:
     assert kinds == ["model", "reliance", "floor", "floor", "floor", "floor"]
 
 
+def test_table_of_the_scorer_can_be_shown() -> None:
+    written = ScoreTable(
+        (Column("macro-f1", "macro F1", "p"), Column("positives-generated", "n", "p", None)),
+        (SystemRow("model", "model", {"macro-f1": Cell(0.4, below_floor=True)}),),
+        ("a note",),
+    )
+    table = Table.model_validate_json(written.to_json())
+    assert table.rows[0].values["macro-f1"].below_floor
+    assert table.rows[0].values["macro-f1"].low is None
+    assert table.columns[1].higher_is_better is None
+    assert table.notes == ("a note",)
+
+
 def test_each_protocol_has_one_footnote() -> None:
     table = ScoreFile.model_validate(make_scores()).table
     assert list(protocols(table).values()) == ["a", "b", "c"]
@@ -140,6 +155,6 @@ def test_hub_among_the_partners_is_pointed_out() -> None:
 
 def test_one_text_for_all_is_a_warning() -> None:
     told = generation_sentences(Decoding(distinct=1, of=120, truncated=3, empty=0))
-    assert told[0] == ("1 distinct reports of 120: the model writes one text for all.", True)
+    assert told[0] == ("1 distinct reports of 120: the model repeats itself.", True)
     assert told[1][1]
     assert not told[2][1]

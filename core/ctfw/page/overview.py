@@ -105,7 +105,8 @@ def _with_previous(table: Table, order: Mapping[str, int]) -> Iterator[tuple[Any
 
 def split_columns(table: Table) -> tuple[list[Column], list[Column]]:
     """The columns shown at once, and all of them where there are more."""
-    headline = [column for column in table.columns if column.name in HEADLINE]
+    by_name = {column.name: column for column in table.columns}
+    headline = [by_name[name] for name in HEADLINE if name in by_name]
     shown = headline or list(table.columns)
     return shown, list(table.columns) if len(table.columns) > len(shown) else []
 
@@ -171,9 +172,7 @@ def generation_sentences(decoding: Decoding) -> list[tuple[str, bool]]:
     if decoding.distinct is not None and total:
         collapsed = total > 1 and decoding.distinct <= 0.1 * total
         text = f"{decoding.distinct} distinct reports of {total}"
-        told.append(
-            (text + (": the model writes one text for all." if collapsed else "."), collapsed)
-        )
+        told.append((text + (": the model repeats itself." if collapsed else "."), collapsed))
     counts = (
         (decoding.truncated, "cut at the length limit"),
         (decoding.empty, "empty"),
