@@ -57,6 +57,15 @@ def test_slices_over_the_lungs_before_and_after_windowing(chest: Volume, windowe
     assert chosen.provenance[-1].values["index"] == [7, 10, 13, 16, 19, 22]
 
 
+def test_table_top_and_the_gap_above_it_are_not_the_patient(chest: Volume) -> None:
+    lying = chest.but(array=chest.array.copy())
+    lying.array[:, 50:52, 4:60] = 300
+    chosen = Slices(SlicesConfig(count=6, over="lungs"))(lying)
+    assert chosen.provenance[-1].values["index"] == [7, 10, 13, 16, 19, 22]
+    framed = Fit(FitConfig(size_px=(50, 40), crop="body", margin_mm=0, aspect="stretch"))(lying)
+    assert framed.provenance[-1].values["frame"][3] == pytest.approx(44, abs=1.5)
+
+
 def test_no_lungs_falls_back_to_the_scan_and_says_so(chest: Volume) -> None:
     solid = chest.but(array=np.where(chest.array > -500, chest.array, -1000))
     solid.array[6:24] = solid.array[:1]

@@ -11,6 +11,7 @@ _AIR_BELOW_HU = -500.0
 _COARSE = 96
 _LUNG_SHARE = 0.15
 _LEAST_LUNG = 0.01
+_TABLE_MM = 20.0
 
 
 def to_value(volume: Volume, hu: float) -> float:
@@ -34,14 +35,30 @@ def coarse(volume: Volume) -> tuple[np.ndarray, int]:
     return volume.array[:, ::step, ::step] > to_value(volume, _AIR_BELOW_HU), step
 
 
-def body(tissue: np.ndarray) -> np.ndarray:
-    """(z, y, x) bool: pixels with tissue on the left, right, front and back of them, or tissue."""
-    ahead = np.logical_or.accumulate(tissue, 1), np.logical_or.accumulate(tissue, 2)
-    behind = (
-        np.logical_or.accumulate(tissue[:, ::-1], 1)[:, ::-1],
-        np.logical_or.accumulate(tissue[:, :, ::-1], 2)[:, :, ::-1],
-    )
-    return ahead[0] & ahead[1] & behind[0] & behind[1]
+def body(tissue: np.ndarray, thick: int = 1) -> np.ndarray:
+    """(z, y, x) bool: pixels with tissue at or to the left, right, front and back of them.
+
+    At the back only tissue counts that is `thick` rows deep, so that a table top and the gap
+    above it stay outside.
+    """
+    left = np.logical_or.accumulate(tissue, 2)
+    right = np.logical_or.accumulate(tissue[:, :, ::-1], 2)[:, :, ::-1]
+    front = np.logical_or.accumulate(tissue, 1)
+    back = np.logical_or.accumulate(_deep(tissue, thick)[:, ::-1], 1)[:, ::-1]
+    return left & right & front & back
+
+
+def _deep(tissue: np.ndarray, thick: int) -> np.ndarray:
+    """Tissue in vertical runs of at least `thick` rows (a morphological opening)."""
+    rows = tissue.shape[1]
+    thick = min(thick, rows)
+    starts = tissue[:, : rows - thick + 1].copy()
+    for shift in range(1, thick):
+        starts &= tissue[:, shift : rows - thick + 1 + shift]
+    deep = np.zeros_like(tissue)
+    for shift in range(thick):
+        deep[:, shift : rows - thick + 1 + shift] |= starts
+    return deep
 
 
 def lung_slices(volume: Volume) -> tuple[int, int] | None:
@@ -49,8 +66,8 @@ def lung_slices(volume: Volume) -> tuple[int, int] | None:
 
     None when no slice has air inside the body on 1 % of its pixels.
     """
-    tissue, _ = coarse(volume)
-    area = (body(tissue) & ~tissue).mean((1, 2))
+    tissue, step = coarse(volume)
+    area = (body(tissue, _rows(volume, step)) & ~tissue).mean((1, 2))
     if area.max() < _LEAST_LUNG:
         return None
     shown = np.flatnonzero(area >= _LUNG_SHARE * area.max())
@@ -60,12 +77,12 @@ def lung_slices(volume: Volume) -> tuple[int, int] | None:
 def box(volume: Volume, what: str) -> tuple[float, float, float, float] | None:
     """(x0, x1, y0, y1) edges in voxels of the body or the lungs over all slices, or None.
 
-    A row or column belongs to it when 2 % of the commonest row's pixels do: the table and single
-    specks are thinner than that.
+    A row or column belongs to it when it holds 2 % of what the fullest one holds, so that specks
+    do not count.
     """
     tissue, step = coarse(volume)
-    inside = body(tissue)
-    mask = inside & ~tissue if what == "lungs" else tissue
+    inside = body(tissue, _rows(volume, step))
+    mask = inside & ~tissue if what == "lungs" else inside
     if mask.mean() < _LEAST_LUNG:
         return None
     edges: list[float] = []
@@ -74,3 +91,8 @@ def box(volume: Volume, what: str) -> tuple[float, float, float, float] | None:
         found = np.flatnonzero(profile >= 0.02 * profile.max())
         edges += [float(found[0] * step), float(min(size, (found[-1] + 1) * step))]
     return edges[0], edges[1], edges[2], edges[3]
+
+
+def _rows(volume: Volume, step: int) -> int:
+    """Rows of the coarse mask that a table top is thinner than."""
+    return max(1, round(_TABLE_MM / (volume.spacing_mm[1] * step)))
