@@ -34,7 +34,8 @@ class PhantomConfig(DatasetConfig):
         3.5, gt=0, description="mean number of positive labels; at most half of those planted"
     )
     style: Literal["full", "short"] = Field(
-        "full", description="full: all 18 labels, about 200 words; short: planted ones, 60-90"
+        "full",
+        description="full: all 18 labels, about 200 words; short: planted ones, 5 words each",
     )
     sections: Sections = Field("findings+impression", description="what the model should write")
     workers: Annotated[int | None, Local()] = Field(

@@ -31,7 +31,7 @@ def mosaic_attenuation(canvas: Canvas, body: Body, label: int, rng: np.random.Ge
     light = pattern[k][:, j, i]
     lung = canvas.lung[box]
     canvas.hu[box] += lung * np.where(light, np.float32(170), np.float32(-100))
-    canvas.mark(label, box, (lung > 0.5) & light, 28, "both lungs")
+    canvas.mark(label, box, lung > 0.4, 28, "both lungs")
 
 
 def septal_thickening(canvas: Canvas, body: Body, label: int, rng: np.random.Generator) -> None:

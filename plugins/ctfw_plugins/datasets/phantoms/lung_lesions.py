@@ -11,7 +11,7 @@ import numpy as np
 from ctfw_plugins.datasets.phantoms.body import LOBES, Body, find_place
 from ctfw_plugins.datasets.phantoms.canvas import Canvas, Point, line
 
-NODULE_SIZES = (12, 14, 16, 18, 20, 22, 25, 28, 30)
+NODULE_SIZES = (14, 16, 18, 20, 22, 25, 28, 30)
 
 
 def pleural_effusion(canvas: Canvas, body: Body, label: int, rng: np.random.Generator) -> None:
@@ -77,18 +77,18 @@ def lung_opacity(canvas: Canvas, body: Body, label: int, rng: np.random.Generato
 
 
 def lung_nodule(canvas: Canvas, body: Body, label: int, rng: np.random.Generator) -> None:
-    """Seven to eleven solid nodules of 8-30 mm; the report gives the largest.
+    """Eight to twelve solid nodules of 8-30 mm; the report gives the largest.
 
     Difficulty: medium to hard. Bright and sharp, but a small one lies between two slices.
     """
     largest = float(rng.choice(NODULE_SIZES))
-    for index in range(int(rng.integers(7, 12))):
+    for index in range(int(rng.integers(8, 13))):
         size = largest if index == 0 else max(8.0, largest * float(rng.uniform(0.6, 0.9)))
         lobe = (int(rng.integers(5)) + index) % 5
         centre = find_place(canvas, body, rng, lobe, 0.5 * size + 5)
         stretch = rng.uniform(0.92, 1.08, 3) * size / 2
         box, cover = canvas.ellipsoid(centre, (stretch[0], stretch[1], stretch[2]))
-        canvas.plant(label, box, cover * (canvas.lung[box] > 0.02), 70, size, LOBES[lobe])
+        canvas.plant(label, box, cover * (canvas.lung[box] > 0.02), 90, size, LOBES[lobe])
 
 
 def atelectasis(canvas: Canvas, body: Body, label: int, rng: np.random.Generator) -> None:

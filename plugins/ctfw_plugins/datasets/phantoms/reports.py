@@ -45,11 +45,13 @@ def write_report(
     present = {name for name, value in zip(CT_RATE_LABELS, labels, strict=True) if value}
     facts = {name: _facts([row for row in lesions if row["label"] == name]) for name in present}
 
-    def pick(choices: Any, name: str = "") -> str:
+    def pick(choices: Any, name: str = "", closing: bool = False) -> str:
         """One wording; the draws are the same in number whatever the image shows."""
         own, other = rng.random() < _FAITHFUL, int(rng.integers(3))
         if isinstance(choices, dict):
             choices = choices[facts[name]["kind"]]
+        if closing and style == "short":
+            choices = [text for text in choices if "{where}" not in text]
         text: str = choices[(writer if own else other) % len(choices)]
         return text.format(**facts[name]) if name in facts else text
 
@@ -60,9 +62,9 @@ def write_report(
             findings.append(pick(entry["say"]))
         elif style == "full" or name in planted:
             findings.append(pick(entry["present" if name in present else "absent"], name))
-    closing = templates()["impression"]
-    listed = [pick(closing[name], name) for name in CT_RATE_LABELS if name in present]
-    return " ".join(findings), " ".join(listed or [pick(closing["nothing"])])
+    last = templates()["impression"]
+    listed = [pick(last[name], name, closing=True) for name in CT_RATE_LABELS if name in present]
+    return " ".join(findings), " ".join(listed or [pick(last["nothing"])])
 
 
 def join_sections(findings: str, impression: str, sections: str) -> str:
