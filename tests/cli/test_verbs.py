@@ -274,3 +274,26 @@ def test_nothing_is_written_by_looking(ctfw_says: Says, here: Path) -> None:
     for arguments in (["validate", "good.yaml"], ["show", "good.yaml"], ["plugins"], ["recipes"]):
         ctfw_says(*arguments)
     assert sorted(os.listdir(here)) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "imported"),
+    [("ctfw vali", "validate", False), ("ctfw validate --port", "--portable", True)],
+)
+def test_completion_imports_a_verb_only_for_its_options(
+    words: str, expected: str, imported: bool
+) -> None:
+    code = (
+        "import sys; from ctfw.cli import main\n"
+        "try: main([])\n"
+        "finally: print('ctfw.cli.validate' in sys.modules, file=sys.stderr)"
+    )
+    environment = {"_CTFW_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment | {"COMP_CWORD": str(words.count(" "))},
+        capture_output=True,
+        text=True,
+    )
+    assert expected in done.stdout
+    assert done.stderr.strip() == str(imported)

@@ -30,8 +30,15 @@ class Verb:
 
 # The one place where a verb is registered. A target is imported when its verb is used; what it
 # imports in turn must be light, or stand inside its function.
-RECIPES, PLUGINS = "Recipes", "Plugins"
+RUNS, SCANS, RECIPES, PLUGINS = "Runs", "Scans and scores", "Recipes", "Plugins"
 VERBS: dict[str, Verb] = {
+    "run": Verb("ctfw.cli.run:run", "Run a recipe, from data to report page.", RUNS),
+    "resume": Verb("ctfw.cli.run:resume", "Go on with a run that was stopped.", RUNS),
+    "sweep": Verb("ctfw.cli.sweep:sweep", "Run every variant of a recipe's matrix.", RUNS),
+    "compare": Verb("ctfw.cli.compare:compare", "One table of several runs.", RUNS),
+    "inspect": Verb("ctfw.cli.inspect:inspect", "Show what the model sees of a scan.", SCANS),
+    "generate": Verb("ctfw.cli.generate:generate", "Write the report of a scan.", SCANS),
+    "score": Verb("ctfw.cli.score:score", "Score a run or anyone's predictions.", SCANS),
     "validate": Verb("ctfw.cli.validate:validate", "Check recipes without running them.", RECIPES),
     "show": Verb("ctfw.cli.show:show", "Print a recipe or a run with every default.", RECIPES),
     "recipes": Verb("ctfw.cli.recipes:recipes", "List shipped recipes, or copy one.", RECIPES),
@@ -55,9 +62,13 @@ class LazyVerbs(TyperGroup):
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in VERBS or ctx.meta.get(LISTING) or ctx.resilient_parsing:
+        if cmd_name not in VERBS or ctx.meta.get(LISTING):
             return self.commands.get(cmd_name)
         return command_of(cmd_name)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        ctx.meta[LISTING] = True
+        return super().shell_complete(ctx, incomplete)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         ctx.meta[LISTING] = True
@@ -128,9 +139,6 @@ def _run(arguments: Sequence[str] | None) -> int:
             return _crash(error)
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     except Exception as error:
         return _crash(error)
     return 0
