@@ -37,12 +37,12 @@ def test_tests_of_new_plugins_pass(make: SimpleNamespace) -> None:
     for kind in KINDS:
         make.build(kind)
     folders = sorted(make.folder.iterdir())
-    sources = os.pathsep.join(str(folder / "src") for folder in folders[1:])
+    paths = [*(str(folder / "src") for folder in folders[1:]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib",
          "-c", str(folders[0] / "pyproject.toml"), *map(str, folders)],
         cwd=folders[0],
-        env=os.environ | {"PYTHONPATH": sources},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
     )  # fmt: skip

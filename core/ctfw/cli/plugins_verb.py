@@ -49,7 +49,8 @@ def _state(report: PluginReport) -> str:
         return f"FAILED {report.reason}"
     if report.state != "loaded":
         return report.reason
-    counted = f"{len(report.components)} components, {report.milliseconds:.0f} ms"
+    number = len(report.components)
+    counted = f"{number} component{'s' * (number != 1)}, {report.milliseconds:.0f} ms"
     return f"{counted}, {report.slow}" if report.slow else counted
 
 
