@@ -45,9 +45,8 @@ class Bar:
         seconds = time.monotonic() - self._start
         rate = (self.done - self._first) / seconds if seconds > 0 else 0.0
         left = f", {duration((self.total - self.done) / rate)} left" if rate > 0 else ""
-        return (
-            f"{self.title}: {self.done} of {self.total}, {rate:.1f}/s{left}"
-            + (f", {note}" if note else "")
+        return f"{self.title}: {self.done} of {self.total}, {rate:.1f}/s{left}" + (
+            f", {note}" if note else ""
         )
 
     def close(self) -> None:
@@ -55,7 +54,9 @@ class Bar:
         if self._rich is not None:
             self._rich.stop()
         if seconds >= 2:
-            print(f"  {self.title}: {self.done} in {duration(seconds)}", file=sys.stderr, flush=True)
+            print(
+                f"  {self.title}: {self.done} in {duration(seconds)}", file=sys.stderr, flush=True
+            )
 
 
 @contextmanager

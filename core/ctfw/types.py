@@ -144,8 +144,10 @@ class CaseTable(Sequence[Case]):
         return iter(self.cases)
 
     def __getitem__(self, index: Any) -> Any:
-        return CaseTable(self.cases[index], self.label_names) if isinstance(index, slice) else (
-            self.cases[index]
+        return (
+            CaseTable(self.cases[index], self.label_names)
+            if isinstance(index, slice)
+            else (self.cases[index])
         )
 
     @cached_property

@@ -145,9 +145,7 @@ def ctfw_losses() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_metrics() -> Iterable[Component]:
-    yield Component(
-        "bleu", "ctfw_plugins.metrics.bleu:Bleu", BleuConfig, "corpus BLEU-1 to BLEU-n"
-    )
+    yield Component("bleu", "ctfw_plugins.metrics.bleu:Bleu", BleuConfig, "corpus BLEU-1 to BLEU-n")
     yield Component(
         "rouge-l",
         "ctfw_plugins.metrics.rouge_l:RougeL",

@@ -27,8 +27,9 @@ def make_pipeline(
     built = [context.build(block) for block in steps]
     specs = [spec_of(block) for block in steps]
     reader = spec_of(loader) if loader else ""
-    return VolumePipeline(partial(open_volume, loaders=loaders(catalog, loader, context)), built,
-                          specs, reader)
+    return VolumePipeline(
+        partial(open_volume, loaders=loaders(catalog, loader, context)), built, specs, reader
+    )
 
 
 def loaders(catalog: Catalog, loader: Block | None, context: Context) -> list[tuple[str, Any]]:

@@ -77,10 +77,11 @@ def assess(
         rows["another-image"] = swapped
     if train:
         rows |= text_floors(list(train), made, labeler, seed)
-    scores = {name: score_all(metrics, row) for name, row in rows.items()}
+    signature = labeler.signature if labeler is not None else ""
+    scores = {name: score_all(metrics, row, labeler=signature) for name, row in rows.items()}
     if labeler is not None:
         scores |= {
-            name: score_all(metrics, row, labels_only=True)
+            name: score_all(metrics, row, labels_only=True, labeler=signature)
             for name, row in label_floors(made).items()
         }
     table = build_table(scores, patients, {"another-image": "reliance"}, resamples, seed)
@@ -95,7 +96,7 @@ def assess(
         grounded_gain=_gain(scores, patients, resamples, seed),
         likelihood=_likelihood(nll or {}, patients, resamples, seed),
         labels=_per_label(made, swapped, labeler),
-        labeler=labeler.signature if labeler is not None else "",
+        labeler=signature,
     )
 
 
@@ -193,7 +194,7 @@ def _per_label(
     if swapped:
         for row, other in zip(own, per_label(*_matrices(swapped), names), strict=True):
             row |= {"coverage_another": other["coverage"], "f1_another": other["f1"]}
-    return [dict(row) for row in own]
+    return [{"name": row.pop("label"), **row} for row in own]
 
 
 def _matrices(predictions: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ def read_predictions(
     names = dict(columns or {})
     if unknown := set(names) - set(_FIELDS):
         raise BadData(f"unknown field {sorted(unknown)[0]!r}; fields are {', '.join(_FIELDS)}")
-    rows = _rows(path)
+    rows = read_rows(path)
     needed = ["case", "generated"] if cases is not None else ["case", "generated", "reference"]
     _check_columns(path, rows, [(field, names.get(field, field)) for field in needed])
     places: dict[str, int] = {}
@@ -89,8 +89,11 @@ def _plain(item: Prediction, label_names: Sequence[str]) -> dict[str, Any]:
     return line
 
 
-def _rows(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
-    """(line or entry number, fields) of each entry."""
+def read_rows(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
+    """(line or entry number, fields) of each entry of a csv, tsv, json or jsonl file.
+
+    Raises BadData for a file that is empty, not UTF-8 or malformed.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

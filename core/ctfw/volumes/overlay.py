@@ -38,7 +38,7 @@ def _slab(slab_mm: float, spacing: float) -> list[float]:
 
 def _sample(volume: Volume, codes: np.ndarray, affine: np.ndarray, shift: float) -> np.ndarray:
     """Nearest codes at the centres of `volume`'s voxels, moved by `shift` mm along the scan."""
-    depth, height, width = volume.array.shape
+    _depth, height, width = volume.array.shape
     along = volume.affine[:3, 2] / np.linalg.norm(volume.affine[:3, 2])
     inverse = np.linalg.inv(affine)
     y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")

@@ -20,7 +20,9 @@ class RandomShape(Strict):
     vision_layers: int = Field(3, ge=1, description="blocks of the vision tower")
     vision_heads: int = Field(4, ge=1, description="attention heads of the vision tower")
     vision_intermediate_size: int = Field(256, ge=16, description="width of the vision MLP")
-    vocabulary: int = Field(1024, ge=300, description="size of the tokenizer trained on the reports")
+    vocabulary: int = Field(
+        1024, ge=300, description="size of the tokenizer trained on the reports"
+    )
     initializer_range: float = Field(0.08, gt=0, description="standard deviation of the weights")
 
 

@@ -83,8 +83,6 @@ class HUVideoProcessor(VideoProcessorMixin):
                 "size_px of the `fit` step to multiples of 28"
             )
         t, h, w = count // pair, height // patch, width // patch
-        rows = frames.reshape(
-            t, pair, channels, h // merge, merge, patch, w // merge, merge, patch
-        )
+        rows = frames.reshape(t, pair, channels, h // merge, merge, patch, w // merge, merge, patch)
         rows = rows.permute(0, 3, 6, 4, 7, 2, 1, 5, 8)
         return rows.reshape(t * h * w, channels * pair * patch * patch).contiguous(), (t, h, w)

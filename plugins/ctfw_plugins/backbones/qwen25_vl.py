@@ -16,10 +16,10 @@ from ctfw.errors import BadCheckpoint, BadData, UserError
 from ctfw.settings import Generation
 from ctfw.types import StepOutput, Volume
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
+from ctfw_plugins.backbones.decode import write_reports
 from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
 from ctfw_plugins.backbones.processor import HUProcessor, build_processor, prompt_text
 from ctfw_plugins.backbones.report_model import ReportModel
-from ctfw_plugins.backbones.decode import write_reports
 from ctfw_plugins.backbones.shape import random_config
 from ctfw_plugins.backbones.tokenizer import train_tokenizer
 

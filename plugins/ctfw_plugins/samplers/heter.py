@@ -96,9 +96,7 @@ class Heter:
             "burden_gap": float(np.mean(self._burden)) if self._burden else 0.0,
         }
 
-    def _pick(
-        self, anchor: int, free: np.ndarray, rng: np.random.Generator
-    ) -> tuple[int, int]:
+    def _pick(self, anchor: int, free: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
         """(partner, steps of relaxation): uniform among the free cases of other patients that
         differ enough; the distance is lowered one label at a time until there is one."""
         distance = (self._labels != self._labels[anchor]).sum(1)

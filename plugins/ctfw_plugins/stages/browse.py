@@ -124,7 +124,7 @@ def spread(cases: Sequence[Case], count: int) -> list[Case]:
     first: dict[str, Case] = {}
     for case in cases:
         first.setdefault(case.patient, case)
-    ranked = sorted(first.values(), key=lambda c: (0 if c.labels is None else int(c.labels.sum())))
+    ranked = sorted(first.values(), key=lambda c: 0 if c.labels is None else int(c.labels.sum()))
     if len(ranked) <= count:
         return ranked
     picked = np.linspace(0, len(ranked) - 1, count).round().astype(int)

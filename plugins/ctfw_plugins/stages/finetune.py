@@ -51,7 +51,8 @@ class Finetune:
     def run(self, context: Context) -> StageResult:
         training = self.config.training
         accelerator = make_accelerator(training)
-        assert context.dataset is not None and context.images is not None
+        assert context.dataset is not None
+        assert context.images is not None
         cases = context.dataset.cases("train")
         held_out = context.dataset.cases("validation")[: training.validation_cases]
 
@@ -68,8 +69,12 @@ class Finetune:
         bank = TokenBank(context.images, backbone, frozen=self.config.freeze_vision)
         bank.fill(list(cases) + list(held_out), f"{context.stage}: read scans")
         plan = TrainingPlan(
-            len(cases), training, context.seed, context.stage,
-            accelerator.num_processes, accelerator.process_index,
+            len(cases),
+            training,
+            context.seed,
+            context.stage,
+            accelerator.num_processes,
+            accelerator.process_index,
         )
         threads = 0 if self.config.freeze_vision else training.loaders
         pairs = PairSource(cases, bank, plan, self.sampler, threads)
@@ -129,7 +134,8 @@ class Finetune:
 
 def keep_examples(pairs: PairSource, config: FinetuneConfig, context: Context) -> None:
     """Pictures of the first negatives, for the report page."""
-    assert config.negatives is not None and context.images is not None
+    assert config.negatives is not None
+    assert context.images is not None
     lines = []
     for i, (anchor, negative) in enumerate(pairs.examples):
         image = f"negatives/{i:02d}.png"
@@ -177,9 +183,7 @@ class Log:
 class Validator:
     """Loss on held-out cases with the own image and with another patient's."""
 
-    def __init__(
-        self, backbone: Backbone, bank: TokenBank, cases: CaseTable, seed: int
-    ) -> None:
+    def __init__(self, backbone: Backbone, bank: TokenBank, cases: CaseTable, seed: int) -> None:
         self._backbone, self._bank, self._cases = backbone, bank, cases
         self._partners = swap_partners(list(cases), seed)
 

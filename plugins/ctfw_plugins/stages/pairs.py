@@ -12,7 +12,6 @@ from ctfw.seed import stream
 from ctfw.types import Case, CaseTable, Negative
 from ctfw_plugins.stages.plan import Place, TrainingPlan
 
-
 EXAMPLES = 12
 """First pairs of a training that are kept as pictures for the report page."""
 

@@ -29,7 +29,9 @@ def swap_partners(cases: Sequence[Case], seed: int) -> list[Case]:
     order = rng.permutation(len(cases))
     for i in range(len(cases)):
         if patients[order[i]] == patients[i]:
-            fits = np.flatnonzero((patients[order] != patients[i]) & (patients != patients[order[i]]))
+            fits = np.flatnonzero(
+                (patients[order] != patients[i]) & (patients != patients[order[i]])
+            )
             if len(fits):
                 j = int(rng.choice(fits))
                 order[i], order[j] = order[j], order[i]

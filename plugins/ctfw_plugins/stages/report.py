@@ -33,7 +33,8 @@ class Report:
             self.metrics[name] = context.build(block)
 
     def run(self, context: Context) -> StageResult:
-        assert context.dataset is not None and context.images is not None
+        assert context.dataset is not None
+        assert context.images is not None
         accelerator = make_accelerator(self.config.training)
         backbone = self._backbone(context)
         backbone.module().to(accelerator.device).eval()
@@ -123,7 +124,8 @@ class Report:
         context: Context,
     ) -> None:
         """Test cases with the image that was swapped in, training cases with their negatives."""
-        assert context.images is not None and context.dataset is not None
+        assert context.images is not None
+        assert context.dataset is not None
         browser = Browser(context.folder, context.images, self.labeler, cases.label_names)
         place = {case.id: i for i, case in enumerate(cases)}
         lines = []

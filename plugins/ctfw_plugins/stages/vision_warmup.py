@@ -39,7 +39,8 @@ class VisionWarmup:
     def run(self, context: Context) -> StageResult:
         training = self.config.training
         accelerator = make_accelerator(training)
-        assert context.dataset is not None and context.images is not None
+        assert context.dataset is not None
+        assert context.images is not None
         cases = context.dataset.cases("train")
         held_out = context.dataset.cases("validation")[: training.validation_cases]
         checkpoints = Checkpoints(context.folder)
@@ -56,8 +57,12 @@ class VisionWarmup:
         optimizer = make_optimizer(model, training)
         wrapped, optimizer = accelerator.prepare(model, optimizer)
         plan = TrainingPlan(
-            len(cases), training, context.seed, context.stage,
-            accelerator.num_processes, accelerator.process_index,
+            len(cases),
+            training,
+            context.seed,
+            context.stage,
+            accelerator.num_processes,
+            accelerator.process_index,
         )
         state = self._resume(checkpoints, model, optimizer, context)
 
@@ -87,9 +92,7 @@ class VisionWarmup:
                 if state.step % training.checkpoint_every == 0 or state.step == plan.steps:
                     auc = self._validate(model, bank, held_out, targets)
                     mean = float(np.nanmean(list(auc.values())))
-                    context.step(
-                        {"step": state.step, "validation": {"mean_auc": mean, "auc": auc}}
-                    )
+                    context.step({"step": state.step, "validation": {"mean_auc": mean, "auc": auc}})
                     improved = state.note(-mean)
                     facts = {**context.facts, "stage": context.stage}
                     kept = {

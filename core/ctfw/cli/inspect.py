@@ -1,0 +1,117 @@
+"""`ctfw inspect`: what the model would see of a scan, and every decision taken on the way."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ctfw.errors import NotCT, UnreadableVolume, UserError
+from ctfw.plugins import load_plugins
+
+if TYPE_CHECKING:
+    from ctfw.plugins import Plugins
+    from ctfw.types import Volume
+    from ctfw.volumes.pipeline import VolumePipeline
+
+DEFAULT_STEPS = (
+    {"use": "rescale-hu"},
+    {"use": "resample"},
+    {"use": "hu-window"},
+    {"use": "slices"},
+)
+
+
+def inspect(
+    scans: Annotated[
+        list[Path], typer.Argument(metavar="SCAN", help="NIfTI or NPY files, DICOM folders.")
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="RECIPE", help="Use this recipe's preprocessing."),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="NAME", help="The recipe's profile.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", metavar="FOLDER", help="Use this checkpoint's instead."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Where the contact sheets go.")
+    ] = Path(),
+) -> None:
+    """Write a contact sheet of what the model would see, with every decision taken.
+
+    Without a recipe or checkpoint: HU, 0.75 x 0.75 x 1.5 mm, window -1000 to 1000, 10 slices.
+    """
+    plugins = load_plugins()
+    pipeline = _pipeline(plugins, recipe, profile, checkpoint)
+    refused = [scan for scan in scans if not _one(scan, pipeline, out)]
+    if refused:
+        raise UserError(f"{len(refused)} of {len(scans)} scans refused")
+
+
+def _pipeline(
+    plugins: Plugins, recipe: str | None, profile: str | None, checkpoint: Path | None
+) -> VolumePipeline:
+    from ctfw.engine.context import Context
+    from ctfw.engine.scan import bare_pipeline, block_of, unpack
+
+    if checkpoint is not None:
+        return unpack(checkpoint, plugins).pipeline
+    context = Context()
+    if recipe is None:
+        steps = [block_of(dict(step), "preprocessor", plugins) for step in DEFAULT_STEPS]
+        return bare_pipeline(plugins, None, steps, context)
+    from ctfw.recipe import resolve
+
+    settings = resolve(recipe, (), profile, plugins).data.settings
+    return bare_pipeline(plugins, settings.loader, list(settings.preprocess), context)
+
+
+def _one(scan: Path, pipeline: VolumePipeline, out: Path) -> bool:
+    """Inspect one scan; False when it is refused, with the reason said."""
+    from ctfw.volumes.sheet import contact_sheet
+
+    raw: Volume | None = None
+    try:
+        raw = pipeline.source(scan)
+        seen = pipeline(scan)
+    except (NotCT, UnreadableVolume) as error:
+        print(f"{scan}\n  refused: {error}", file=sys.stderr)
+        if raw is not None:
+            name = _sheet_name(scan, out)
+            print(f"  contact sheet: {contact_sheet(raw, None, scan.name, str(error), name)}")
+        return False
+    for line in facts(scan, raw, seen):
+        print(line)
+    verdict = next((d.text for d in seen.provenance if d.step == "rescale-hu"), "usable")
+    sheet = contact_sheet(raw, seen, scan.name, verdict, _sheet_name(scan, out))
+    print(f"  contact sheet: {sheet}")
+    return True
+
+
+def facts(scan: Path, raw: Volume, seen: Volume) -> list[str]:
+    """Geometry of the source, decisions, and what the model gets."""
+    z, y, x = raw.spacing_mm
+    depth, height, width = raw.array.shape
+    extent = " x ".join(f"{value:.0f}" for value in reversed(raw.extent_mm))
+    lines = [
+        str(scan),
+        f"  source: {width} x {height} x {depth} voxels of {x:.2f} x {y:.2f} x {z:.2f} mm "
+        f"(x, y, z), {extent} mm, axes {raw.orientation}",
+    ]
+    lines += [f"  {decision.step}: {decision.text}" for decision in seen.provenance]
+    shown, high, wide = seen.array.shape
+    lines.append(f"  the model sees {shown} slices of {wide} x {high} pixels, {seen.intensity}")
+    return lines
+
+
+def _sheet_name(scan: Path, out: Path) -> Path:
+    name = scan.name
+    for ending in (".nii.gz", ".nii", ".npy", ".npz", ".dcm"):
+        name = name.removesuffix(ending)
+    return out / f"{name}.sheet.png"

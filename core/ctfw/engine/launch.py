@@ -1,0 +1,64 @@
+"""From a validated recipe to a run on disk; light, so that bad recipes fail at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ctfw.errors import RecipeInvalid, UserError
+from ctfw.plugins import Plugins
+from ctfw.recipe import ResolvedRecipe, dump, preflight, resolve
+from ctfw.runs.directory import RunDirectory
+from ctfw.runs.files import read_json, write_json, write_text
+
+
+def checked(
+    recipe: str, overrides: Sequence[str], profile: str | None, plugins: Plugins
+) -> ResolvedRecipe:
+    """A recipe that is valid and has on this machine what it needs. Raises RecipeInvalid."""
+    resolved = resolve(recipe, overrides, profile, plugins)
+    if resolved.is_sweep:
+        raise UserError(f"{recipe} has a matrix: run it with ctfw sweep {recipe}")
+    if not resolved.stages:
+        raise UserError(f"{recipe} has no stages: nothing to run")
+    if problems := preflight(resolved):
+        raise RecipeInvalid(problems)
+    return resolved
+
+
+def create(recipe: ResolvedRecipe, root: Path) -> RunDirectory:
+    """A new run folder with the recipe as written, resolved, and the versions behind it."""
+    run = RunDirectory.create(root, recipe.name, recipe.hash)
+    write_text(run.path / "recipe.yaml", recipe.source)
+    for number, source in enumerate(recipe.sources[:-1]):
+        name = f"{number}-{source.role}-{source.path.name}"
+        write_text(run.path / "recipe.parents" / name, source.text)
+    write_text(run.path / "resolved.yaml", dump(recipe.plain()))
+    write_json(run.path / "lock.json", recipe.lock())
+    run.set_status(state="created", hash=recipe.hash, name=recipe.name)
+    return run
+
+
+def reopen(path: Path, plugins: Plugins) -> tuple[RunDirectory, ResolvedRecipe]:
+    """A run to go on with, and the recipe it was started with.
+
+    Raises UserError when the components that are installed now mean something else.
+    """
+    run = RunDirectory.open(path)
+    recipe = resolve(run.path / "resolved.yaml", (), None, plugins)
+    started = run.status.get("hash")
+    if started and started != recipe.hash:
+        raise UserError(
+            f"{path}: resolved.yaml does not give the run's hash {started[:6]} but "
+            f"{recipe.hash[:6]}; it was edited, or a plugin has changed. Start a new run"
+        )
+    return run, recipe
+
+
+def find_runs(root: Path, digest: str) -> list[RunDirectory]:
+    """Runs below `root` of that recipe hash, newest first."""
+    found = []
+    for status in sorted(root.glob("*/*/status.json"), reverse=True):
+        if read_json(status).get("hash") == digest:
+            found.append(RunDirectory(status.parent))
+    return found
