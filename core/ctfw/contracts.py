@@ -89,7 +89,7 @@ class NegativeSampler(Protocol):
         """Look at the pool once, before training."""
 
     def refresh(self, epoch: int, seed: int) -> None:
-        """Called before each epoch; plans what must be planned over all anchors, e.g. reuse caps."""
+        """Called before each epoch; plans what spans all anchors, e.g. caps on reuse."""
 
     def draw(self, anchor: Case, rng: np.random.Generator) -> Negative:
         """The negative of one anchor. `rng` derives from (seed, epoch, case id)."""

@@ -96,7 +96,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
-    """A finding with a place. `centre_mm` is (x, y, z) in RAS+; `slices` are z indices of the file."""
+    """A finding with a place. `centre_mm` is (x, y, z) in RAS+; `slices` are z of the file."""
 
     label: str
     centre_mm: tuple[float, float, float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,7 +68,7 @@ def _pipeline(
         return bare_pipeline(plugins, None, steps, context)
     from ctfw.recipe import resolve
 
-    settings = resolve(recipe, (), profile, plugins).data.settings
+    settings: Any = resolve(recipe, (), profile, plugins).data.settings
     return bare_pipeline(plugins, settings.loader, list(settings.preprocess), context)
 
 

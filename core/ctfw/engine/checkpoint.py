@@ -37,6 +37,7 @@ class Checkpoints:
     ) -> Path:
         """Write step `step`, point `last` (and `best`) at it, drop what nothing points at."""
         import torch
+        from safetensors import SafetensorError
 
         final = self.folder / f"step-{step:06d}"
         temporary = self.folder / f".step-{step:06d}.{os.getpid()}.tmp"
@@ -48,11 +49,13 @@ class Checkpoints:
             torch.save(dict(training), temporary / "training.pt")
             shutil.rmtree(final, ignore_errors=True)
             os.replace(temporary, final)
-        except OSError as error:
+        except (OSError, RuntimeError, SafetensorError, UserError) as error:
+            # A full disk is an OSError here, a RuntimeError in torch.save, a SafetensorError there.
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(
                 f"cannot write the checkpoint of step {step} to {self.folder}: "
-                f"{error.strerror or error}; the last good one is kept, `ctfw resume` goes on from it"
+                f"{getattr(error, 'strerror', None) or error}; the last good one is kept, "
+                "`ctfw resume` goes on from it"
             ) from error
         write_pointer(self.folder, "last", final.name)
         if best or not (self.folder / "best").is_file():

@@ -133,7 +133,7 @@ def as_json(assessment: Assessment) -> dict[str, Any]:
 
 def per_case_csv(assessment: Assessment, nll: Mapping[str, np.ndarray] | None = None) -> str:
     """One row per case: what each metric says of it, and the likelihoods."""
-    columns: dict[str, Sequence[Any]] = {
+    columns: dict[str, Any] = {
         "case": [p.case for p in assessment.predictions],
         "patient": [p.patient for p in assessment.predictions],
         "finish": [p.finish for p in assessment.predictions],

@@ -40,7 +40,7 @@ def outlines(volume: Volume, case: Case, label_names: tuple[str, ...]) -> list[d
         polygons = {}
         for k in np.flatnonzero(bits.any(axis=(1, 2))):
             padded = np.pad(bits[k].astype(float), 1)
-            lines = contour_generator(z=padded).lines(0.5)
+            lines: Any = contour_generator(z=padded).lines(0.5)
             polygons[str(int(k))] = [np.round(line - 1, 1).tolist() for line in lines]
         if polygons:
             found.append({"label": name, **_facts(case, name), "outlines": polygons})

@@ -63,7 +63,7 @@ def write_reports(
         last = last + 1
         position = last[None].expand(3, -1, -1)
         attention = torch.cat([attention, attention.new_ones(len(token), 1)], dim=1)
-        inputs = model.language.get_input_embeddings()(token[:, None])
+        inputs = model.qwen.get_input_embeddings()(token[:, None])
     return written, ended
 
 

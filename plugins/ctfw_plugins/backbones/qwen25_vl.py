@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +20,11 @@ from ctfw_plugins.backbones.decode import write_reports
 from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
 from ctfw_plugins.backbones.processor import HUProcessor, build_processor, prompt_text
 from ctfw_plugins.backbones.report_model import ReportModel
+from ctfw_plugins.backbones.seen import Seen, patches_of, tokens_of
 from ctfw_plugins.backbones.shape import random_config
 from ctfw_plugins.backbones.tokenizer import train_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One image on its way into the model: patches before the tower, or tokens after it.
-
-    grid     (T, h, w) of patches, before the 2 x 2 merge
-    offsets  (T,) temporal positions in units of `mm_per_position`
-    patches  (T*h*w, 1176), or None once the tower has run
-    tokens   (T*h*w/4, D) visual tokens, or None
-    """
-
-    grid: tuple[int, int, int]
-    offsets: np.ndarray
-    patches: torch.Tensor | None = None
-    tokens: torch.Tensor | None = None
-
-    @property
-    def token_grid(self) -> tuple[int, int, int]:
-        """(T, rows, columns) of visual tokens."""
-        t, h, w = self.grid
-        return t, h // 2, w // 2
-
-    @property
-    def count(self) -> int:
-        """Number of visual tokens."""
-        return int(np.prod(self.token_grid))
 
 
 class Qwen25VL:
@@ -177,7 +151,7 @@ class Qwen25VL:
 
     def visual_tokens(self, images: Sequence[Seen]) -> list[torch.Tensor]:
         """(V_i, D) visual tokens of each image, with gradient."""
-        patches = torch.cat([_patches(image) for image in images]).to(self.device)
+        patches = torch.cat([patches_of(image) for image in images]).to(self.device)
         grid = torch.tensor([image.grid for image in images], device=self.device)
         return list(self.model.see(patches, grid).split([image.count for image in images]))
 
@@ -245,9 +219,9 @@ class Qwen25VL:
     ) -> dict[str, torch.Tensor]:
         out = {key: value.to(self.device) for key, value in tensors.items()}
         if all(image.tokens is not None for image in images):
-            out["tokens"] = torch.cat([_tokens(image) for image in images]).to(self.device)
+            out["tokens"] = torch.cat([tokens_of(image) for image in images]).to(self.device)
         else:
-            out["patches"] = torch.cat([_patches(image) for image in images]).to(self.device)
+            out["patches"] = torch.cat([patches_of(image) for image in images]).to(self.device)
             out["grid"] = torch.tensor([image.grid for image in images], device=self.device)
         return out
 
@@ -291,15 +265,3 @@ class Qwen25VL:
             (text.strip(), "stop" if done else "length")
             for text, done in zip(texts, ended.tolist(), strict=True)
         ]
-
-
-def _patches(image: Seen) -> torch.Tensor:
-    if image.patches is None:
-        raise ValueError("this image has only its visual tokens left; encode the volume again")
-    return image.patches
-
-
-def _tokens(image: Seen) -> torch.Tensor:
-    if image.tokens is None:
-        raise ValueError("the visual tokens of this image have not been computed")
-    return image.tokens

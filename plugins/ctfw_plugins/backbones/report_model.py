@@ -30,14 +30,15 @@ class ReportModel(nn.Module):
 
     def see(self, patches: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         """(sum of V_i, D) visual tokens of (sum of P_i, 1176) patches; grid (B, 3) is (T, h, w)."""
-        out: torch.Tensor = self.tower(
-            patches.to(self.tower.dtype), grid_thw=grid, return_dict=True
+        tower = self.qwen.model.visual
+        out: torch.Tensor = tower(
+            patches.to(tower.dtype), grid_thw=grid, return_dict=True
         ).pooler_output
         return out
 
     def embed(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """(B, L, D) text embeddings with the visual tokens in their places."""
-        embeds = self.language.get_input_embeddings()(batch["ids"])
+        embeds = self.qwen.get_input_embeddings()(batch["ids"])
         tokens = batch.get("tokens")
         if tokens is None:
             tokens = self.see(batch["patches"], batch["grid"])

@@ -131,4 +131,5 @@ class Heter:
         self._uses[partner.id] += 1
         self._distances[distance] += 1
         self._relaxed += relaxed > 0
-        self._burden.append(float(np.sum(partner.labels)) - float(np.sum(anchor.labels)))
+        burden = [int(np.asarray(case.labels).sum()) for case in (partner, anchor)]
+        self._burden.append(float(burden[0] - burden[1]))

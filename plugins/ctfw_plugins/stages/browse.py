@@ -107,7 +107,8 @@ def _cut(text: str, evidence: Sequence[Evidence]) -> list[tuple[int, int, list[E
     spans: dict[tuple[int, int], list[Evidence]] = {}
     for item in evidence:
         spans.setdefault((item.start, item.end), []).append(item)
-    pieces, at = [], 0
+    pieces: list[tuple[int, int, list[Evidence]]] = []
+    at = 0
     for (start, stop), found in sorted(spans.items()):
         if start > at:
             pieces.append((at, start, []))

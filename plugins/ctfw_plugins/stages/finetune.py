@@ -198,7 +198,7 @@ class Validator:
 
 
 def load_backbone(context: Context, cases: CaseTable, checkpoints: Checkpoints) -> Backbone:
-    """The backbone with the weights of this stage's last checkpoint, of `start_from`, or its own."""
+    """The backbone with weights of the stage's last checkpoint, of `start_from`, or its own."""
     assert context.make_backbone is not None
     backbone = context.make_backbone()
     folder = checkpoints.last() or context.inputs.get("start_from")
@@ -211,9 +211,10 @@ def load_backbone(context: Context, cases: CaseTable, checkpoints: Checkpoints) 
 
 def enable_checkpointing(module: torch.nn.Module) -> None:
     """Ask every part that can to recompute its activations."""
-    for part_ in module.modules():
-        if hasattr(part_, "gradient_checkpointing_enable"):
-            part_.gradient_checkpointing_enable({"use_reentrant": False})
+    for inner in module.modules():
+        enable: Any = getattr(inner, "gradient_checkpointing_enable", None)
+        if enable is not None:
+            enable({"use_reentrant": False})
             return
 
 

@@ -233,7 +233,8 @@ def start_patches(tower: nn.Module, patches: list[torch.Tensor]) -> None:
 
     Each output then has unit variance on the scans; what varies most is seen from the first step.
     """
-    weight = tower.patch_embed.proj.weight  # type: ignore[union-attr]
+    projection: Any = tower.patch_embed.proj  # type: ignore[union-attr]
+    weight = projection.weight
     rows = torch.cat(patches).float()
     rows = rows - rows.mean(0)
     covariance = rows.T @ rows / len(rows)
