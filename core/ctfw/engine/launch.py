@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from ctfw.errors import RecipeInvalid, UserError
+from ctfw.errors import Problem, RecipeInvalid, UserError
 from ctfw.plugins import Plugins
 from ctfw.recipe import ResolvedRecipe, dump, preflight, resolve
 from ctfw.runs.directory import RunDirectory
@@ -21,9 +22,20 @@ def checked(
         raise UserError(f"{recipe} has a matrix: run it with ctfw sweep {recipe}")
     if not resolved.stages:
         raise UserError(f"{recipe} has no stages: nothing to run")
-    if problems := preflight(resolved):
+    if problems := [*preflight(resolved), *_engine_missing(resolved)]:
         raise RecipeInvalid(problems)
     return resolved
+
+
+def _engine_missing(recipe: ResolvedRecipe) -> list[Problem]:
+    """DeepSpeed is asked for and not installed: said now, not after the scans are prepared."""
+    settings = [getattr(stage.block.settings, "training", None) for stage in recipe.stages.values()]
+    wanted = {t.engine for t in settings if t is not None and t.engine.startswith("deepspeed")}
+    if not wanted or find_spec("deepspeed") is not None:
+        return []
+    hint = "run: pip install 'ctfw[deepspeed]', or --set training.engine=accelerate"
+    text = f"training.engine: {min(wanted)} needs DeepSpeed, which is not installed"
+    return [Problem(text, recipe.marks.get("training.engine"), hint)]
 
 
 def create(recipe: ResolvedRecipe, root: Path) -> RunDirectory:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from ctfw.config import Local, Strict
+from ctfw.config import Strict
 
 
 class RandomShape(Strict):
@@ -29,7 +29,7 @@ class RandomShape(Strict):
 class Qwen25VLConfig(Strict):
     """Qwen2.5-VL reads the slices as a video whose temporal positions are millimetres."""
 
-    weights: Annotated[str | None, Local()] = Field(
+    weights: str | None = Field(
         None, description="local folder or hub id; null: random weights of `shape`"
     )
     shape: RandomShape = Field(default_factory=RandomShape, description="used when weights is null")

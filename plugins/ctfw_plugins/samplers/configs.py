@@ -20,8 +20,11 @@ class GaussConfig(Strict):
 class HeterConfig(Strict):
     """Ours-Heter: the scan of another patient whose labels conflict."""
 
-    min_label_distance: int = Field(
-        10, ge=1, description="labels that must differ between anchor and partner"
+    min_label_distance: int | None = Field(
+        None,
+        ge=1,
+        description="labels that must differ between anchor and partner; null: 10 of the 18 of "
+        "CT-RATE, in proportion to the labels that occur in the training split",
     )
     max_uses: int | None = Field(
         None, ge=1, description="times a partner may serve per epoch; null: twice its fair share"

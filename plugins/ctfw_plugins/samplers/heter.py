@@ -20,6 +20,10 @@ from ctfw.types import Case, CaseTable, Negative
 from ctfw_plugins.samplers.configs import HeterConfig
 
 
+PROPORTION = 10 / 18
+"""The method's 10 of CT-RATE's 18 labels."""
+
+
 class Heter:
     """Plans an epoch's pairs at once, so that the cap holds whatever the order of drawing."""
 
@@ -42,14 +46,16 @@ class Heter:
             )
         if len(set(cases.patients)) < 2:
             raise BadData("heter needs at least two patients in the training split")
+        self._cases = cases
+        self._labels = cases.labels
+        occurring = int(self._labels.any(0).sum())
         distance = self.config.min_label_distance
-        if distance > len(cases.label_names):
+        if distance is not None and distance > len(cases.label_names):
             raise BadData(
                 f"heter: min_label_distance is {distance}, but the data set has only "
                 f"{len(cases.label_names)} labels"
             )
-        self._cases = cases
-        self._labels = cases.labels
+        self.min_distance = distance or max(1, round(PROPORTION * occurring))
         _, self._patient = np.unique(cases.patients, return_inverse=True)
         self._index = {case.id: i for i, case in enumerate(cases)}
 
@@ -87,6 +93,7 @@ class Heter:
         top = uses[: max(1, len(self._cases) // 10)] if uses else []
         return {
             "sampler": "heter",
+            "min_label_distance": self.min_distance,
             "draws": sum(uses),
             "relaxed": self._relaxed,
             "over_cap": self._over_cap,
@@ -113,7 +120,7 @@ class Heter:
     def _choose(
         self, distance: np.ndarray, other: np.ndarray, free: np.ndarray, rng: np.random.Generator
     ) -> tuple[int, int]:
-        wanted = self.config.min_label_distance
+        wanted = self.min_distance
         for candidates in (other & free, other):  # only when nobody is free may a cap be passed
             if not candidates.any():
                 continue
