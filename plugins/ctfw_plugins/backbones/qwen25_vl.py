@@ -10,21 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+from transformers import Qwen2_5_VLForConditionalGeneration
 
-from ctfw.errors import BadCheckpoint, BadData, UserError
+from ctfw.errors import BadCheckpoint, BadData
 from ctfw.settings import Generation
 from ctfw.types import StepOutput, Volume
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
 from ctfw_plugins.backbones.decode import write_reports
 from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
+from ctfw_plugins.backbones.pretrained import DTYPES, read_pretrained
 from ctfw_plugins.backbones.processor import HUProcessor, build_processor, prompt_text
 from ctfw_plugins.backbones.report_model import ReportModel
 from ctfw_plugins.backbones.seen import Seen, patches_of, tokens_of
 from ctfw_plugins.backbones.shape import random_config
 from ctfw_plugins.backbones.tokenizer import train_tokenizer
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Qwen25VL:
@@ -73,43 +72,22 @@ class Qwen25VL:
         facts_file = folder / "ctfw_backbone.json"
         if not facts_file.is_file():
             raise BadCheckpoint(f"{folder} is not a checkpoint of qwen2.5-vl: no {facts_file.name}")
-        facts = json.loads(facts_file.read_text())
-        for key, value in facts.items():
-            if getattr(self.config, key) != value:
-                raise BadCheckpoint(
-                    f"{folder} was trained with backbone.{key} = {value!r}, the recipe says "
-                    f"{getattr(self.config, key)!r}"
-                )
         try:
-            self._from_folder(str(folder), local=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise BadCheckpoint(f"{folder} cannot be loaded: {error}") from error
+            facts = dict(json.loads(facts_file.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise BadCheckpoint(f"{facts_file} cannot be read: {error}") from error
+        for key, value in facts.items():
+            own = getattr(self.config, key, "nothing of it")
+            if own != value:
+                raise BadCheckpoint(
+                    f"{folder} was trained with backbone.{key} = {value!r}, the recipe says {own!r}"
+                )
+        self._from_folder(str(folder), local=True)
 
     def _from_folder(self, where: str, *, local: bool = False) -> None:
-        options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(where, **options)
-            qwen, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-                where,
-                dtype=DTYPES[self.config.dtype],
-                attn_implementation=self.config.attention,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
-            )
-        except OSError as error:
-            if local:
-                raise
-            raise UserError(
-                f"backbone.weights: {where!r} is neither a local folder with a Qwen2.5-VL model "
-                f"nor reachable on the hub ({str(error).splitlines()[0]})"
-            ) from error
-        wrong = [*report["missing_keys"], *report["unexpected_keys"]]
-        if wrong:
-            raise BadCheckpoint(
-                f"{where}: {len(wrong)} weights do not fit the architecture, e.g. {wrong[0]}"
-            )
-        self._adopt(qwen, build_processor(tokenizer, self.config.channels))
+        config = self.config
+        qwen, tokenizer = read_pretrained(where, config.dtype, config.attention, local=local)
+        self._adopt(qwen, build_processor(tokenizer, config.channels))
 
     def _adopt(self, qwen: Qwen2_5_VLForConditionalGeneration, processor: HUProcessor) -> None:
         self.model = ReportModel(qwen)
