@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 
+import ctfw
 from ctfw.cli import VERBS, command_of
 from ctfw.plugins import load_plugins
 from ctfw.recipe import expand
 from ctfw.recipe.load import parse
+from ctfw.registry import words
+from ctfw.testing import assert_component
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
@@ -175,3 +179,33 @@ def test_pages_hold_no_path_of_a_machine() -> None:
     for path in page_files():
         found = re.findall(r"(?:/home/|/root/|/work/|/Users/|/tmp/)\S*", path.read_text("utf-8"))
         assert found == [], name(path)
+
+
+def test_plugin_of_the_readme_keeps_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    block = next(b for b in blocks("python") if b.text.startswith("# ctfw_mirror.py"))
+    lines = [line for line in block.text.splitlines()[1:] if line.strip()]
+    assert len(lines) <= 15
+    (tmp_path / "ctfw_mirror.py").write_text(block.text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # the kit imports it in another process
+    plugin = importlib.import_module("ctfw_mirror")
+    catalog = load_plugins(discover=False, extra={"mirror": plugin}).catalog
+    assert_component("negative_sampler", catalog.get("negative_sampler", "mirror"))
+
+
+def test_table_of_the_readme_names_every_component() -> None:
+    table = (ROOT / "README.md").read_text("utf-8").partition("## What is in the box")[2]
+    for component in load_plugins(only="none").catalog.all():
+        row = re.search(rf"^\| {words(component.kind)} \|.*$", table, re.MULTILINE)
+        assert row, component.kind
+        assert f"`{component.name}`" in row[0]
+
+
+def test_citation_is_of_this_version() -> None:
+    facts = parse((ROOT / "CITATION.cff").read_text("utf-8"), "CITATION.cff").plain()
+    required = {"cff-version", "message", "title", "authors"}  # of the schema, version 1.2.0
+    assert required <= set(facts)
+    assert facts["cff-version"] == "1.2.0"
+    assert facts["version"] == ctfw.__version__
