@@ -19,7 +19,6 @@ from ctfw.seed import stream
 from ctfw.types import Case, CaseTable, Negative
 from ctfw_plugins.samplers.configs import HeterConfig
 
-
 PROPORTION = 10 / 18
 """The method's 10 of CT-RATE's 18 labels."""
 
@@ -57,7 +56,6 @@ class Heter:
             )
         self.min_distance = distance or max(1, round(PROPORTION * occurring))
         _, self._patient = np.unique(cases.patients, return_inverse=True)
-        self._index = {case.id: i for i, case in enumerate(cases)}
 
     def refresh(self, epoch: int, seed: int) -> None:
         """Plan every anchor's partner for an epoch, in an order that depends on (seed, epoch).
