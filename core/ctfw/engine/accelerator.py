@@ -46,11 +46,14 @@ def _deepspeed(training: Training) -> Any:
             f"training.engine is {training.engine!r}, which needs DeepSpeed; run: "
             "pip install 'ctfw[deepspeed]', or set training.engine to accelerate"
         ) from error
-    return DeepSpeedPlugin(
+    plugin = DeepSpeedPlugin(
         zero_stage=int(training.engine[-1]),
         gradient_accumulation_steps=training.gradient_accumulation,
         gradient_clipping=training.clip_norm,
     )
+    # Accelerate reads the batch size off a DataLoader, which our plan takes the place of.
+    plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = training.batch_size
+    return plugin
 
 
 def learning_rate_at(training: Training, step: int, total: int) -> float:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ctfw.component import Block
 from ctfw.engine.context import Context
 from ctfw.engine.images import ImageBank
+from ctfw.types import CaseTable
 from ctfw.volumes.open import open_volume
 from ctfw.volumes.pipeline import VolumePipeline, spec_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ctfw.contracts import Dataset
     from ctfw.registry import Catalog
 
 
@@ -47,6 +50,23 @@ def image_bank(catalog: Catalog, data: Block, context: Context) -> ImageBank:
     """The images of a recipe's data set."""
     settings: Any = data.settings
     return ImageBank(make_pipeline(catalog, settings.loader, list(settings.preprocess), context))
+
+
+class UsableCases:
+    """A data set without the cases whose scans were refused."""
+
+    def __init__(self, dataset: Dataset, refused: Collection[str]) -> None:
+        self._dataset = dataset
+        self._refused = frozenset(refused)
+        self.label_names = dataset.label_names
+
+    def prepare(self) -> None:
+        self._dataset.prepare()
+
+    def cases(self, split: str) -> CaseTable:
+        table = self._dataset.cases(split)
+        kept = tuple(case for case in table if case.id not in self._refused)
+        return CaseTable(kept, table.label_names)
 
 
 def checkpoint_facts(recipe: Any) -> dict[str, Any]:

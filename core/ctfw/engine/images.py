@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MEMORY = 2 << 30
+TOKEN_MEMORY = 4 << 30
 
 
 class ImageBank:
@@ -54,30 +55,36 @@ class ImageBank:
         assert negative.transform is not None
         return negative.transform(self.volume(anchor))
 
-    def prepare(self, cases: Sequence[Case], workers: int | None = None) -> None:
+    def prepare(self, cases: Sequence[Case], workers: int | None = None) -> dict[str, str]:
         """Run the chain for every case in worker processes, so that its stores are filled.
 
-        Without a store in the chain there is nothing to fill, and nothing is done.
+        Returns case id -> why its scan cannot be used; the others go on. Without a store in the
+        chain there is nothing to fill, and nothing is done.
         """
         if not self.pipeline.has_store:
-            return
-        todo = [case for case in cases if not self.pipeline.stored(case.image, case)]
+            return {}
+        todo = [case for case in cases if not self._stored(case)]
         if not todo:
-            return
+            return {}
         from joblib import Parallel, delayed
 
         jobs = Parallel(
             n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", batch_size=8
         )
-        failures = []
+        refused = {}
         with bar("preprocess scans", len(todo)) as job:
-            for failure in jobs(delayed(_fill)(self.pipeline, case) for case in todo):
+            for name, reason in jobs(delayed(_fill)(self.pipeline, case) for case in todo):
                 job.advance()
-                failures.extend([failure] if failure else [])
-        if failures:
-            raise UserError(
-                f"{len(failures)} of {len(todo)} scans cannot be used; the first: {failures[0]}"
-            )
+                if reason:
+                    refused[name] = reason
+        return refused
+
+    def _stored(self, case: Case) -> bool:
+        """Whether the last store has it; a file that is missing is found out in the worker."""
+        try:
+            return self.pipeline.stored(case.image, case)
+        except UserError:
+            return False
 
     def _keep(self, key: str, volume: Volume) -> None:
         with self._lock:
@@ -91,23 +98,35 @@ class ImageBank:
 
 
 class TokenBank:
-    """Visual tokens of a frozen tower, computed once per case and shared by every pass."""
+    """What the backbone reads of each case; visual tokens when the tower is frozen.
 
-    def __init__(self, images: ImageBank, backbone: Backbone, *, frozen: bool) -> None:
+    Tokens of a frozen tower are computed once, kept on the host up to `memory_bytes`, and shared
+    by every pass; what does not fit is computed again when it is asked for.
+    """
+
+    def __init__(
+        self,
+        images: ImageBank,
+        backbone: Backbone,
+        *,
+        frozen: bool,
+        memory_bytes: int = TOKEN_MEMORY,
+    ) -> None:
         self.images, self.backbone, self.frozen = images, backbone, frozen
+        self._budget = memory_bytes
+        self._bytes = 0
         self._tokens: dict[str, Any] = {}
 
     def case(self, case: Case) -> Any:
         """What the backbone reads for a case: visual tokens when the tower is frozen."""
         if not self.frozen:
             return self.backbone.encode(self.images.volume(case))
-        if case.id not in self._tokens:
-            self._tokens[case.id] = self.backbone.see(
-                [self.backbone.encode(self.images.volume(case))]
-            )[0]
-        return self._tokens[case.id]
+        if case.id in self._tokens:
+            return self._tokens[case.id]
+        return self._keep(case, self.volume(self.images.volume(case)))
 
     def negative(self, anchor: Case, negative: Negative) -> Any:
+        """The same for a negative."""
         if negative.case is not None:
             return self.case(negative.case)
         return self.volume(self.images.negative(anchor, negative))
@@ -118,17 +137,26 @@ class TokenBank:
         return self.backbone.see([encoded])[0] if self.frozen else encoded
 
     def fill(self, cases: Sequence[Case], title: str, batch: int = 16) -> None:
-        """Compute the tokens of many cases at once; nothing to do when the tower is trained."""
+        """Compute tokens of many cases at once, as many as fit; nothing when the tower trains."""
         todo = [case for case in cases if case.id not in self._tokens] if self.frozen else []
         if not todo:
             return
         with bar(title, len(todo)) as job:
             for start in range(0, len(todo), batch):
+                if self._bytes >= self._budget:
+                    return
                 part = todo[start : start + batch]
                 encoded = [self.backbone.encode(self.images.volume(case)) for case in part]
                 for case, seen in zip(part, self.backbone.see(encoded), strict=True):
-                    self._tokens[case.id] = seen
+                    self._keep(case, seen)
                 job.advance(len(part))
+
+    def _keep(self, case: Case, seen: Any) -> Any:
+        size = int(getattr(seen, "nbytes", 0))
+        if self._bytes + size <= self._budget:
+            self._tokens[case.id] = seen
+            self._bytes += size
+        return seen
 
 
 def ahead(thunks: Iterable[Callable[[], T]], threads: int, depth: int = 4) -> Iterator[T]:
@@ -150,10 +178,10 @@ def ahead(thunks: Iterable[Callable[[], T]], threads: int, depth: int = 4) -> It
             yield future.result()
 
 
-def _fill(pipeline: VolumePipeline, case: Case) -> str:
-    """Run the chain for one case in a worker; the reason when it cannot be done."""
+def _fill(pipeline: VolumePipeline, case: Case) -> tuple[str, str]:
+    """(case id, why its scan cannot be used, or nothing), in a worker."""
     try:
         pipeline(case.image, case)
     except UserError as error:
-        return f"case {case.id}: {error}"
-    return ""
+        return case.id, str(error)
+    return case.id, ""

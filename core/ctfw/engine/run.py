@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ctfw.engine.bench import checkpoint_facts, image_bank
+from ctfw.engine.bench import UsableCases, checkpoint_facts, image_bank
 from ctfw.engine.context import Context, StageResult
 from ctfw.errors import BadData, UserError
 from ctfw.observers import Observers
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ctfw.recipe import ResolvedRecipe
 
 SPLITS = ("train", "validation", "test")
+MOST_REFUSED = 0.5
 
 
 def run_recipe(recipe: ResolvedRecipe, plugins: Plugins, run: RunDirectory) -> None:
@@ -78,21 +79,36 @@ def _shared(
     )
     dataset = context.build(recipe.data)
     dataset.prepare()
-    context.dataset = dataset
     context.images = image_bank(plugins.catalog, recipe.data, context)
     context.make_backbone = lambda: context.build(recipe.backbone)
-    tables = {split: dataset.cases(split) for split in SPLITS}
-    for split, table in tables.items():
+    everyone = [case for split in SPLITS for case in dataset.cases(split)]
+    workers = getattr(recipe.data.settings, "workers", None)
+    refused = context.images.prepare(everyone, workers)
+    if refused:
+        _quarantine(refused, len(everyone), run, context)
+    context.dataset = UsableCases(dataset, refused)
+    facts = {}
+    for split in SPLITS:
+        table = context.dataset.cases(split)
         if not len(table):
             raise BadData(f"data '{recipe.data.name}': the {split} split has no cases")
-    workers = getattr(recipe.data.settings, "workers", None)
-    context.images.prepare([case for table in tables.values() for case in table], workers)
-    facts = {
-        split: {"cases": len(t), "patients": len(set(t.patients)), "fingerprint": t.fingerprint()}
-        for split, t in tables.items()
-    }
-    write_json(run.path / "data.json", facts)
+        facts[split] = {
+            "cases": len(table),
+            "patients": len(set(table.patients)),
+            "fingerprint": table.fingerprint(),
+        }
+    write_json(run.path / "data.json", {**facts, "quarantined": len(refused)})
     return context
+
+
+def _quarantine(refused: dict[str, str], total: int, run: RunDirectory, context: Context) -> None:
+    """Remember which scans are left out and why; too many of them end the run."""
+    write_json(run.path / "quarantine.json", refused)
+    name, reason = next(iter(refused.items()))
+    text = f"{len(refused)} of {total} scans cannot be used; the first, {name}: {reason}"
+    if len(refused) > total * MOST_REFUSED:
+        raise BadData(f"{text} (all of them: {run.path / 'quarantine.json'})")
+    context.log(f"{text}; they are left out, see quarantine.json")
 
 
 def _stage(

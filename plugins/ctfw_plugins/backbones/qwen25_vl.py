@@ -135,9 +135,12 @@ class Qwen25VL:
 
     @torch.no_grad()
     def see(self, images: Sequence[Seen]) -> list[Seen]:
-        """The same images with their visual tokens computed, without gradient."""
+        """The same images with their visual tokens computed, without gradient, kept on the host."""
         tokens = self.visual_tokens(images)
-        return [replace(i, patches=None, tokens=t) for i, t in zip(images, tokens, strict=True)]
+        return [
+            replace(image, patches=None, tokens=each.cpu())
+            for image, each in zip(images, tokens, strict=True)
+        ]
 
     def token_grid(self, image: Seen) -> tuple[int, int, int]:
         """(T, rows, columns) of an image's visual tokens."""

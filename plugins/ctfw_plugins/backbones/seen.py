@@ -34,6 +34,11 @@ class Seen:
         """Number of visual tokens."""
         return int(np.prod(self.token_grid))
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tensors that it holds."""
+        return sum(t.nbytes for t in (self.patches, self.tokens) if t is not None)
+
 
 def patches_of(image: Seen) -> torch.Tensor:
     if image.patches is None:

@@ -21,7 +21,7 @@ from ctfw.engine.images import TokenBank
 from ctfw.errors import UserError
 from ctfw.progress import bar
 from ctfw.runs.files import read_lines, write_json, write_lines
-from ctfw.types import CaseTable, LossTerms, StepOutput
+from ctfw.types import Case, CaseTable, LossTerms, StepOutput
 from ctfw.volumes.sprite import write_sprite
 from ctfw_plugins.stages.configs import FinetuneConfig
 from ctfw_plugins.stages.pairs import Pairs, PairSource
@@ -188,13 +188,17 @@ class Validator:
         self._partners = swap_partners(list(cases), seed)
 
     def __call__(self) -> dict[str, float]:
-        reports = [case.report for case in self._cases]
-        own = [self._bank.case(case) for case in self._cases]
-        another = [self._bank.case(case) for case in self._partners]
-        return {
-            "positive": float(report_nll(self._backbone, own, reports, EVALUATION_BATCH).mean()),
-            "another": float(report_nll(self._backbone, another, reports, EVALUATION_BATCH).mean()),
-        }
+        """`positive` under the own image, `another` under another patient's; nats per token."""
+        return {"positive": self._mean(list(self._cases)), "another": self._mean(self._partners)}
+
+    def _mean(self, shown: list[Case]) -> float:
+        """Mean NLL of the reports under the images of `shown`, a batch in memory at a time."""
+        values = []
+        for start in range(0, len(shown), EVALUATION_BATCH):
+            images = [self._bank.case(case) for case in shown[start : start + EVALUATION_BATCH]]
+            reports = self._cases.reports[start : start + EVALUATION_BATCH]
+            values.append(report_nll(self._backbone, images, reports, EVALUATION_BATCH))
+        return float(np.concatenate(values).mean())
 
 
 def load_backbone(context: Context, cases: CaseTable, checkpoints: Checkpoints) -> Backbone:
