@@ -88,7 +88,7 @@ def ctfw_recipe_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def ctfw_run_started(run: Any) -> None:
-    """A run has begun; `run` is its directory object."""
+    """A run has begun; `run` is the path of its folder, here and in the other events."""
 
 
 @hookspec

@@ -63,7 +63,7 @@ class Hard:
         self._uses[partner.id] += 1
         self._distances[distance] += 1
         self._relaxed += distance > self.config.max_label_distance
-        self._burden.append(int(self._labels[index].sum()) - int(np.sum(anchor.labels)))
+        self._burden.append(int(self._labels[index].sum()) - int(np.asarray(anchor.labels).sum()))
         return Negative(case=partner, note={"distance": distance})
 
     def summary(self) -> Mapping[str, Any]:
