@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -116,23 +114,20 @@ def test_broken_manifest_and_missing_record_are_named(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(BadData, match=r"manifest\.json cannot be read"):
         small(tmp_path).prepare()
-    with pytest.raises(BadData, match=r"is missing or broken.*ctfw prepare"):
+    with pytest.raises(BadData, match=r"is missing or broken.*run the recipe again"):
         small(tmp_path / "empty").cases("train")
 
 
-def test_prepare_shows_its_progress(tmp_path: Path) -> None:
-    shown: list[tuple[str, int, int]] = []
-
-    def progress(items: Iterable[int], words: str, total: int) -> Iterator[int]:
-        done = list(items)
-        shown.append((words, total, len(done)))
-        yield from done
-
-    context = SimpleNamespace(progress=progress)
-    small(tmp_path, context, train=15).prepare()
-    assert shown == [("drawing phantoms", 3, 3)]
-    small(tmp_path, context, train=15).prepare()
-    assert len(shown) == 1, "nothing to draw, nothing to show"
+def test_prepare_shows_its_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ctfw.progress.LINE_EVERY_S", 0.0)
+    small(tmp_path, train=15).prepare()
+    shown = capsys.readouterr().err
+    assert "draw phantoms: 8 of" in shown
+    assert "left" in shown
+    small(tmp_path, train=15).prepare()
+    assert capsys.readouterr().err == "", "nothing to draw, nothing to show"
 
 
 def test_drawing_imports_no_torch() -> None:

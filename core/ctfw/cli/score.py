@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 METRICS = ("bleu", "rouge-l", "coverage", "accuracy")
 LABELER = "ct-rate-18"
-REPORT_COLUMNS = ("report", "reference", "text", "Findings_EN")
+REPORT_COLUMNS = ("report", "reference", "text", "report_text", "Findings_EN")
 
 
 def score(

@@ -38,7 +38,7 @@ def tiny_cases(count: int = 12, seed: int = 0) -> CaseTable:
     """Cases of `count` / 2 patients with labels in the 18 of CT-RATE; no image files behind."""
     rng = np.random.default_rng(seed)
     labels = (rng.random((count, len(CT_RATE_LABELS))) < 0.3).astype(np.int8)
-    labels[0], labels[1] = 0, 1
+    labels[:1], labels[1:2] = 0, 1
     cases = tuple(
         Case(
             id=f"case-{i}",

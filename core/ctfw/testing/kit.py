@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,7 +64,10 @@ def _declaration(component: Component) -> None:
         f"import sys, importlib; importlib.import_module({module!r}); "
         f"print(*[m for m in {HEAVY!r} if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, f"{module} cannot be imported: {done.stderr.strip()}"
     loaded = done.stdout.split()
     assert not loaded, f"{module} imports {', '.join(loaded)}: declare without importing them"

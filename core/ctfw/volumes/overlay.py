@@ -17,15 +17,23 @@ def mask_on(volume: Volume, mask: Path, *, slab_mm: float = 0.0) -> np.ndarray:
     mask nothing is set. Both grids are related through their affines, so the mask may have
     another spacing or orientation than the volume.
     """
-    import nibabel as nib
-
-    image = nib.load(str(mask))
-    codes = np.asanyarray(image.dataobj).astype(np.int32, copy=False)  # (x, y, z)
+    codes, affine = _read(mask)
     out = np.zeros(volume.array.shape, np.int32)
-    steps = _slab(slab_mm, float(np.linalg.norm(image.affine[:3, 2])))
-    for shift in steps:
-        out |= _sample(volume, codes, image.affine, shift)
+    for shift in _slab(slab_mm, float(np.linalg.norm(affine[:3, 2]))):
+        out |= _sample(volume, codes, affine, shift)
     return out
+
+
+def _read(mask: Path) -> tuple[np.ndarray, np.ndarray]:
+    """((x, y, z) int32, 4x4) of a NIfTI label map."""
+    import nibabel as nib
+    from isal import igzip
+
+    content = mask.read_bytes()
+    if mask.suffix == ".gz":
+        content = igzip.decompress(content)
+    image = nib.Nifti1Image.from_bytes(content)
+    return np.asanyarray(image.dataobj).astype(np.int32, copy=False), np.asarray(image.affine)
 
 
 def _slab(slab_mm: float, spacing: float) -> list[float]:

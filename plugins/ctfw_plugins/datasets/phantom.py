@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from ctfw.errors import BadData
 from ctfw.labels import CT_RATE_LABELS
 from ctfw.paths import cache_dir
+from ctfw.progress import bar
 from ctfw.types import HU, Case, CaseTable, Lesion
 from ctfw_plugins.datasets.configs import PhantomConfig
 from ctfw_plugins.datasets.phantoms.reports import join_sections, write_report
@@ -48,7 +48,6 @@ class Phantom:
 
     def __init__(self, config: PhantomConfig, context: Any = None) -> None:
         self.config = config
-        self.context = context
         self.recipe = Recipe(
             config.seed, config.spacing_mm, config.labels, config.positives_per_case
         )
@@ -72,7 +71,7 @@ class Phantom:
         done = {path.stem for path in (self.root / "studies").glob("*.json")}
         missing = [study for study in wanted if study.id not in done]
         if missing:
-            _draw_all(self.root, self.recipe, missing, self.config.workers, self.context)
+            _draw_all(self.root, self.recipe, missing, self.config.workers)
 
     def cases(self, split: str) -> CaseTable:
         """The cases of a split. Raises BadData when it has none or `prepare` was not called."""
@@ -111,7 +110,7 @@ class Phantom:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BadData(
-                f"phantom: {path} is missing or broken ({error}); run `ctfw prepare`, after "
+                f"phantom: {path} is missing or broken ({error}); run the recipe again, after "
                 "removing the file if it is there"
             ) from error
         words = generator(self.config.seed, study.split, study.patient, study.number, "words")
@@ -134,25 +133,21 @@ class Phantom:
         )
 
 
-def _draw_all(
-    root: Path, recipe: Recipe, missing: list[Study], workers: int | None, context: Any
-) -> None:
-    """Draw studies in processes; the progress counts batches as they end."""
+def _draw_all(root: Path, recipe: Recipe, missing: list[Study], workers: int | None) -> None:
+    """Draw studies in processes, a batch at a time."""
     from joblib import Parallel, delayed
 
     batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
     count = min(workers or os.cpu_count() or 1, len(batches))
     pool = Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="4*n_jobs")
     finished = pool(delayed(write_studies)(root, recipe, batch, count > 1) for batch in batches)
-    total = sum(_progress(context, finished, "drawing phantoms", len(batches)))
+    total = 0
+    with bar("draw phantoms", len(missing)) as job:
+        for written in finished:
+            total += written
+            job.advance(written)
     if total != len(missing):
         raise BadData(f"phantom: {len(missing) - total} studies were not written under {root}")
-
-
-def _progress(context: Any, items: Iterable[int], words: str, total: int) -> Iterable[int]:
-    """`context.progress(items, words, total)` where there is one."""
-    show = getattr(context, "progress", None)
-    return show(items, words, total) if callable(show) else items
 
 
 def _lesion(row: dict[str, Any]) -> Lesion:
