@@ -1,0 +1,58 @@
+"""Generation of many cases goes on after a kill with the same batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctfw.engine.images import TokenBank
+from ctfw.runs.files import read_lines
+from ctfw.settings import Generation
+from ctfw.types import CaseTable
+from ctfw_plugins.stages.writing import write_all
+
+SETTINGS = Generation(batch_size=5)
+
+
+def write(
+    echo: Any, bank: TokenBank, cases: CaseTable, file: Path, settings: Generation = SETTINGS
+) -> list[tuple[str, str]]:
+    return write_all(echo, bank, list(cases), settings, 100, file, "write")
+
+
+def test_lines_are_in_the_order_of_the_cases(
+    echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
+    texts = write(echo, bank, cases, tmp_path / "g.jsonl")
+    lines = read_lines(tmp_path / "g.jsonl")
+    assert [line["image"] for line in lines] == [case.id for case in cases]
+    assert [(line["text"], line["finish"]) for line in lines] == texts
+    assert texts[7] == ("0.070 of 5 seed 105", "stop")
+    assert echo.batches == [5, 5, 2]
+
+
+@pytest.mark.parametrize("kept", range(13))
+@pytest.mark.parametrize("torn", [False, True])
+def test_killed_job_writes_the_same_file(
+    kept: int, torn: bool, echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    expected = write(echo, bank, cases, whole)
+    lines = whole.read_text().splitlines(keepends=True)
+    broken.write_text("".join(lines[:kept]) + (lines[min(kept, 11)][:9] if torn else ""))
+    echo.batches.clear()
+    assert write(echo, bank, cases, broken) == expected
+    assert broken.read_text() == whole.read_text()
+    finished = 12 if kept == 12 else kept // 5 * 5
+    assert sum(echo.batches) == 12 - finished
+
+
+def test_finished_job_generates_nothing(
+    echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
+    expected = write(echo, bank, cases, tmp_path / "g.jsonl")
+    echo.batches.clear()
+    assert write(echo, bank, cases, tmp_path / "g.jsonl") == expected
+    assert echo.batches == []
