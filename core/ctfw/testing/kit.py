@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -60,17 +61,23 @@ def _declaration(component: Component) -> None:
     for name, field in component.config.model_fields.items():
         assert field.description, f"{component.name}: setting {name!r} has no description"
     module = component.config.__module__
+    loaded = _heavy_imports(module, os.pathsep.join(filter(None, sys.path)))
+    assert not loaded, f"{module} imports {', '.join(loaded)}: declare without importing them"
+
+
+@cache
+def _heavy_imports(module: str, path: str) -> tuple[str, ...]:
+    """What importing a module pulls in, in a process of its own; asked once per module."""
     code = (
         f"import sys, importlib; importlib.import_module({module!r}); "
         f"print(*[m for m in {HEAVY!r} if m in sys.modules])"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, f"{module} cannot be imported: {done.stderr.strip()}"
-    loaded = done.stdout.split()
-    assert not loaded, f"{module} imports {', '.join(loaded)}: declare without importing them"
+    return tuple(done.stdout.split())
 
 
 def _methods(kind: str, target: Callable[..., Any]) -> None:
@@ -179,7 +186,7 @@ def _loss(loss: contracts.Loss) -> None:
     terms = loss(positive, negative if loss.uses_negative else None, progress=0.5)
     assert isinstance(terms, LossTerms), "a loss returns LossTerms"
     assert terms.total.ndim == 0, "total is a scalar"
-    assert math.isfinite(float(terms.total)), "total is finite on finite input"
+    assert math.isfinite(float(terms.total.detach())), "total is finite on finite input"
     assert all(isinstance(v, float) for v in terms.terms.values()), "terms are plain numbers"
     terms.total.backward()
     assert positive.nll.grad is not None, "the positive must receive gradient"
