@@ -20,6 +20,11 @@ def safe_name(case_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", case_id)
 
 
+_CLOSING = re.compile(r"\s?[.;!?]+")
+TYPICAL = 4
+"""Findings of the case that is shown first; normal and very ill ones follow."""
+
+
 class Browser:
     """Collects the lines of cases.jsonl and writes the pictures beside it."""
 
@@ -106,7 +111,8 @@ def _cut(text: str, evidence: Sequence[Evidence]) -> list[tuple[int, int, list[E
     """(start, stop, findings) covering the whole text in order."""
     spans: dict[tuple[int, int], list[Evidence]] = {}
     for item in evidence:
-        spans.setdefault((item.start, item.end), []).append(item)
+        closing = _CLOSING.match(text, item.end)  # the full stop stays with its sentence
+        spans.setdefault((item.start, closing.end() if closing else item.end), []).append(item)
     pieces: list[tuple[int, int, list[Evidence]]] = []
     at = 0
     for (start, stop), found in sorted(spans.items()):
@@ -121,12 +127,16 @@ def _cut(text: str, evidence: Sequence[Evidence]) -> list[tuple[int, int, list[E
 
 
 def spread(cases: Sequence[Case], count: int) -> list[Case]:
-    """`count` cases of different patients, from few findings to many."""
+    """`count` cases of different patients, with few and with many findings, a typical one first."""
     first: dict[str, Case] = {}
     for case in cases:
         first.setdefault(case.patient, case)
-    ranked = sorted(first.values(), key=lambda c: 0 if c.labels is None else int(c.labels.sum()))
-    if len(ranked) <= count:
-        return ranked
-    picked = np.linspace(0, len(ranked) - 1, count).round().astype(int)
-    return [ranked[i] for i in picked]
+    ranked = sorted(first.values(), key=_findings)
+    if len(ranked) > count:
+        places = np.linspace(0, len(ranked) - 1, count).round().astype(int)
+        ranked = [ranked[i] for i in places]
+    return sorted(ranked, key=lambda case: abs(_findings(case) - TYPICAL))
+
+
+def _findings(case: Case) -> int:
+    return 0 if case.labels is None else int(np.sum(case.labels))
