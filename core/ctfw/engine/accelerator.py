@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DeepSpeedPlugin
 
 from ctfw.errors import MissingPackage, UserError
@@ -28,12 +29,22 @@ def make_accelerator(training: Training) -> Accelerator:
         raise UserError(
             f"training.device is {wanted!r}, but torch sees no GPU; set it to auto or cpu"
         )
+    _forget()
     return Accelerator(
         cpu=wanted == "cpu",
         mixed_precision=PRECISION[training.precision],
         gradient_accumulation_steps=training.gradient_accumulation,
         deepspeed_plugin=_deepspeed(training),
     )
+
+
+def _forget() -> None:
+    """Accelerate keeps one state per process, and each stage has settings of its own.
+
+    The process group of a distributed run stays as it is.
+    """
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    GradientState._reset_state()
 
 
 def _deepspeed(training: Training) -> Any:

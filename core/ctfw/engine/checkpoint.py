@@ -57,9 +57,10 @@ class Checkpoints:
                 f"{getattr(error, 'strerror', None) or error}; the last good one is kept, "
                 "`ctfw resume` goes on from it"
             ) from error
-        write_pointer(self.folder, "last", final.name)
+        # `last` comes second: a kill in between repeats the step, and finds the same best.
         if best or not (self.folder / "best").is_file():
             write_pointer(self.folder, "best", final.name)
+        write_pointer(self.folder, "last", final.name)
         self._prune()
         return final
 
@@ -82,9 +83,10 @@ def read_training(checkpoint: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(checkpoint / "training.pt", weights_only=True, map_location="cpu"))
     except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0].partition(". ")[0]
         raise BadCheckpoint(
-            f"{checkpoint / 'training.pt'} cannot be read ({type(error).__name__}: {error}); "
-            "the stage cannot be resumed from it"
+            f"{checkpoint / 'training.pt'} cannot be read ({reason}); the stage cannot be resumed "
+            "from it"
         ) from error
 
 
@@ -93,4 +95,7 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
     file = checkpoint / "ctfw.json"
     if not file.is_file():
         raise BadCheckpoint(f"{checkpoint} is not a ctfw checkpoint: it has no ctfw.json")
-    return dict(read_json(file))
+    try:
+        return dict(read_json(file))
+    except (ValueError, TypeError) as error:
+        raise BadCheckpoint(f"{file} cannot be read: {error}") from error

@@ -110,7 +110,7 @@ def _lines(path: Path, notes: list[str]) -> list[Mapping[str, Any]]:
     if not path.is_file():
         return []
     records, broken = [], 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         if not line.strip():
             continue
         try:

@@ -37,10 +37,15 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one object to a JSON-lines file."""
+    """Add one object to a JSON-lines file, on a line of its own even after a kill cut the last."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(clean(value), ensure_ascii=False) + "\n")
+    with path.open("ab+") as file:
+        torn = False
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            torn = file.read(1) != b"\n"
+        line = json.dumps(clean(value), ensure_ascii=False) + "\n"
+        file.write(("\n" * torn + line).encode())
 
 
 def write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
@@ -50,15 +55,16 @@ def write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Objects of a JSON-lines file; a last line that a kill cut short is left out."""
+    """Objects of a JSON-lines file; a line that a kill cut short is left out."""
     if not path.is_file():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # Not splitlines(): a text may hold U+2028 and the like, which JSON leaves as they are.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             found.append(json.loads(line))
         except json.JSONDecodeError:
-            break
+            continue
     return found
 
 
