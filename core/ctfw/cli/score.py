@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from ctfw.errors import BadData, UserError
 from ctfw.plugins import Plugins, load_plugins
+from ctfw.runs.directory import RunDirectory
+from ctfw.runs.files import read_json
 
 if TYPE_CHECKING:
     from ctfw.scoring.assess import Assessment
@@ -23,7 +27,10 @@ REPORT_COLUMNS = ("report", "reference", "text", "report_text", "Findings_EN")
 
 def score(
     target: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="A run, or predictions (jsonl, json, csv).")
+        Path,
+        typer.Argument(
+            metavar="RUN|FILE", help="A run or stage, or predictions (jsonl, json, csv)."
+        ),
     ],
     train: Annotated[
         Path | None,
@@ -91,26 +98,69 @@ def _file(path: Path, train: Path | None, names: dict[str, str], plugins: Plugin
 
 
 def _run(folder: Path, plugins: Plugins) -> tuple[Assessment, bool]:
-    """A run's predictions under the metrics and the labeler of its recipe."""
+    """A run's predictions under the metrics and the labeler of its report stage.
+
+    The recipe's hash is not compared: no weights are involved, and older runs can be scored too.
+    """
     from ctfw.engine.context import Context
-    from ctfw.engine.launch import reopen
+    from ctfw.recipe import resolve
     from ctfw.scoring.assess import assess
     from ctfw.scoring.predictions import read_predictions
 
-    run, recipe = reopen(folder, plugins)
-    files = sorted(run.path.glob("stages/*/predictions.jsonl"))
-    if not files:
-        raise UserError(f"{folder} has no predictions yet: its report stage has not run")
+    stage = _report_stage(folder)
+    run = RunDirectory.open(stage.parent.parent)
+    recipe = resolve(run.path / "resolved.yaml", (), None, plugins)
+    settings: Any = recipe.stages[stage.name].block.settings
     context = Context(seed=recipe.seed)
-    metrics = {block.name: context.build(block) for block in recipe.metrics}
-    labeler = context.build(recipe.labeler) if recipe.labeler else None
-    names = labeler.names if labeler else ()
-    predictions = read_predictions(files[0], None, None, names)
-    swapped = files[0].with_name("predictions.another.jsonl")
-    another = read_predictions(swapped, None, None, names) if swapped.is_file() else ()
-    train = list(context.build(recipe.data).cases("train"))
-    found = assess(predictions, metrics, labeler, train, another, seed=recipe.seed)
+    metrics = {block.name: context.build(block) for block in settings.metrics}
+    labeler = context.build(settings.labeler)
+
+    def read(name: str) -> list[Any]:
+        file = stage / name
+        return read_predictions(file, None, None, labeler.names) if file.is_file() else []
+
+    found = assess(
+        read("predictions.jsonl"),
+        metrics,
+        labeler,
+        _train(run, context.build(recipe.data)),
+        read("predictions.another.jsonl"),
+        _likelihoods(stage / "per_case.csv"),
+        settings.resamples,
+        recipe.seed,
+    )
     return found, recipe.synthetic
+
+
+def _report_stage(folder: Path) -> Path:
+    """The stage folder that is meant by itself or by a run. Raises UserError."""
+    if (folder / "predictions.jsonl").is_file() and (folder / "../../resolved.yaml").is_file():
+        return folder.resolve()
+    run = RunDirectory.open(folder)
+    found = sorted(file.parent for file in run.path.glob("stages/*/predictions.jsonl"))
+    if not found:
+        raise UserError(f"{folder} has no predictions yet: its report stage has not run")
+    if len(found) > 1:
+        names = ", ".join(str(stage) for stage in found)
+        raise UserError(f"{folder} has predictions of several stages; name one of {names}")
+    return found[0].resolve()
+
+
+def _train(run: RunDirectory, dataset: Any) -> list[Case]:
+    """The training cases of a run: without those that it left out."""
+    quarantine = run.path / "quarantine.json"
+    refused = read_json(quarantine) if quarantine.is_file() else {}
+    return [case for case in dataset.cases("train") if case.id not in refused]
+
+
+def _likelihoods(file: Path) -> dict[str, np.ndarray]:
+    """(N,) NLL of the references by image, as the run wrote them; rounded to six digits."""
+    if not file.is_file():
+        return {}
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    names = [name for name in (rows[0] if rows else ()) if name.startswith("nll-")]
+    return {n.removeprefix("nll-"): np.array([float(row[n]) for row in rows]) for n in names}
 
 
 def read_reports(path: Path) -> list[Case]:

@@ -10,10 +10,10 @@ import typer
 
 from ctfw.cli.options import Profile, Recipe, Set
 from ctfw.cli.run import Runs
-from ctfw.engine.launch import create, find_runs
+from ctfw.engine.launch import create, find_runs, lacking
 from ctfw.errors import RecipeInvalid, UserError
 from ctfw.plugins import Plugins, load_plugins
-from ctfw.recipe import Variant, expand, preflight
+from ctfw.recipe import Variant, expand
 from ctfw.runs.directory import RunDirectory
 
 
@@ -29,7 +29,7 @@ def sweep(
     """Run every variant of a matrix, then print one table. Call it again to go on."""
     plugins = load_plugins()
     variants = expand(recipe, overrides or [], profile, plugins)
-    problems = [problem for variant in variants for problem in preflight(variant.recipe)]
+    problems = [problem for variant in variants for problem in lacking(variant.recipe)]
     if problems:
         raise RecipeInvalid(list(dict.fromkeys(problems)))
     if listing:
@@ -46,7 +46,8 @@ def sweep(
             failed.append(variant.name)
     from ctfw.cli.compare import print_comparison
 
-    print_comparison(folders)
+    if folders:
+        print_comparison(folders)
     if failed:
         raise UserError(f"{len(failed)} of {len(variants)} variants failed: {', '.join(failed)}")
 

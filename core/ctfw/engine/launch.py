@@ -22,9 +22,14 @@ def checked(
         raise UserError(f"{recipe} has a matrix: run it with ctfw sweep {recipe}")
     if not resolved.stages:
         raise UserError(f"{recipe} has no stages: nothing to run")
-    if problems := [*preflight(resolved), *_engine_missing(resolved)]:
+    if problems := lacking(resolved):
         raise RecipeInvalid(problems)
     return resolved
+
+
+def lacking(recipe: ResolvedRecipe) -> list[Problem]:
+    """What this machine lacks for a valid recipe: packages, files, folders, DeepSpeed."""
+    return [*preflight(recipe), *_engine_missing(recipe)]
 
 
 def _engine_missing(recipe: ResolvedRecipe) -> list[Problem]:
