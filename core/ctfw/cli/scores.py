@@ -63,9 +63,11 @@ def words(estimate: dict[str, float | None]) -> str:
 
 
 def read_table(plain: dict[str, Any]) -> ScoreTable:
-    """The table of a scores.json."""
+    """The table of a scores.json, its rows under the names that people read."""
     known = {field.name for field in fields(Row)}
     rows = [{key: row[key] for key in row if key in known} for row in plain["rows"]]
+    for row, facts in zip(rows, plain["rows"], strict=True):
+        row["name"] = facts.get("label", facts["name"])
     columns = [{f.name: c[f.name] for f in fields(Column)} for c in plain["columns"]]
     return ScoreTable.from_json(
         json.dumps({"columns": columns, "rows": rows, "notes": plain["notes"]})
