@@ -32,10 +32,10 @@ def print_comparison(runs: Sequence[Path], *, markdown: bool = False) -> None:
     if any(outcome.synthetic for outcome in outcomes):
         print("SYNTHETIC data: the scores say nothing about patients", file=sys.stderr)
     settings, scores = shown_settings(outcomes), columns(outcomes)
-    header = ["run", *settings, *scores]
+    header = ["run", *_header(settings), *scores]
     body = [
         [f"{outcome.name}/{outcome.path.name}" + _state(outcome)]
-        + [_setting(outcome.settings.get(key, "")) for key in settings]
+        + [_setting(outcome.settings.get(key)) for key in settings]
         + [_score(outcome, name) for name in scores]
         for outcome in outcomes
     ]
@@ -46,11 +46,11 @@ def print_comparison(runs: Sequence[Path], *, markdown: bool = False) -> None:
         own = [key for key in settings if key != "seed"]
         rows = [
             [_names(group.members), str(len(group.members))]
-            + [_setting(group.settings.get(key, "")) for key in own]
-            + [_mean(group.mean(name)) for name in scores]
+            + [_setting(group.settings.get(key)) for key in own]
+            + [_mean(group.mean(name), len(group.members)) for name in scores]
             for group in groups
         ]
-        _print(["runs", "seeds", *own, *scores], rows, markdown)
+        _print(["runs", "seeds", *_header(own), *scores], rows, markdown)
 
 
 def shown_settings(outcomes: Sequence[Outcome]) -> list[str]:
@@ -60,8 +60,14 @@ def shown_settings(outcomes: Sequence[Outcome]) -> list[str]:
     return [
         key
         for key in keys
-        if key.endswith(".use") or not any(key.startswith(prefix) for prefix in swapped)
+        if key.endswith(".use")
+        or not (f"{key}.use" in keys or any(key.startswith(prefix) for prefix in swapped))
     ]
+
+
+def _header(keys: Sequence[str]) -> list[str]:
+    """`tune.negatives` for `stages.tune.negatives.use`."""
+    return [key.removeprefix("stages.").removesuffix(".use") for key in keys]
 
 
 def _names(members: Sequence[Outcome]) -> str:
@@ -74,7 +80,7 @@ def _state(outcome: Outcome) -> str:
 
 
 def _setting(value: Any) -> str:
-    text = "null" if value is None else str(value)
+    text = "none" if value is None else str(value)
     text = text.removeprefix("ctfw/").removesuffix("@1")
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 
@@ -87,8 +93,10 @@ def _score(outcome: Outcome, name: str) -> str:
     return f"{value:.3f}{span}"
 
 
-def _mean(pair: tuple[float, float] | None) -> str:
-    return "–" if pair is None else f"{pair[0]:.3f} ({pair[1]:.3f})"
+def _mean(pair: tuple[float, float] | None, seeds: int) -> str:
+    if pair is None:
+        return "–"
+    return f"{pair[0]:.3f} ({pair[1]:.3f})" if seeds > 1 else f"{pair[0]:.3f}"
 
 
 def _print(header: list[str], rows: list[list[str]], markdown: bool) -> None:
