@@ -86,16 +86,14 @@ class Group:
 
 
 def by_seed(outcomes: Sequence[Outcome]) -> list[Group]:
-    """Groups of runs whose recipes differ in the seed alone."""
+    """Groups of runs whose recipes differ in the seed alone; of one seed the last run counts."""
     keys = [key for key in differing(outcomes) if key != SEED]
-    groups: dict[str, list[Outcome]] = {}
+    groups: dict[str, dict[Any, Outcome]] = {}
     for outcome in outcomes:
         identity = repr([outcome.settings.get(key) for key in keys])
-        groups.setdefault(identity, []).append(outcome)
-    return [
-        Group({key: members[0].settings.get(key) for key in keys}, tuple(members))
-        for members in groups.values()
-    ]
+        groups.setdefault(identity, {})[outcome.settings.get(SEED)] = outcome
+    found = [tuple(members.values()) for members in groups.values()]
+    return [Group({key: m[0].settings.get(key) for key in keys}, m) for m in found]
 
 
 def columns(outcomes: Sequence[Outcome]) -> list[str]:
