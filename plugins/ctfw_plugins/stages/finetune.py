@@ -7,26 +7,24 @@ training repeats the unbroken one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from ctfw.contracts import Backbone, Loss, NegativeSampler
-from ctfw.engine.accelerator import learning_rate_at, make_accelerator, make_optimizer
-from ctfw.engine.checkpoint import Checkpoints, read_training
+from ctfw.engine.accelerator import make_optimizer
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
 from ctfw.errors import UserError
 from ctfw.progress import bar
-from ctfw.runs.files import read_lines, write_json, write_lines
+from ctfw.runs.files import write_json, write_lines
 from ctfw.types import Case, CaseTable, LossTerms, StepOutput
 from ctfw.volumes.sprite import write_sprite
 from ctfw_plugins.stages.configs import FinetuneConfig
 from ctfw_plugins.stages.pairs import Pairs, PairSource
-from ctfw_plugins.stages.plan import TrainingPlan
 from ctfw_plugins.stages.reliance import report_nll, swap_partners
+from ctfw_plugins.stages.training import begin, set_rate, take_up
 
 EVALUATION_BATCH = 16
 
@@ -50,14 +48,8 @@ class Finetune:
 
     def run(self, context: Context) -> StageResult:
         training = self.config.training
-        accelerator = make_accelerator(training)
-        assert context.dataset is not None
-        assert context.images is not None
-        cases = context.dataset.cases("train")
-        held_out = context.dataset.cases("validation")[: training.validation_cases]
-
-        checkpoints = Checkpoints(context.folder)
-        backbone = load_backbone(context, cases, checkpoints)
+        setup = begin(training, context)
+        accelerator, backbone, plan = setup.accelerator, setup.backbone, setup.plan
         module = backbone.module()
         module.train()
         backbone.tower.requires_grad_(not self.config.freeze_vision)
@@ -66,30 +58,19 @@ class Finetune:
         optimizer = make_optimizer(module, training)
         wrapped, optimizer = accelerator.prepare(module, optimizer)
 
-        bank = TokenBank(context.images, backbone, frozen=self.config.freeze_vision)
-        bank.fill(list(cases) + list(held_out), f"{context.stage}: read scans")
-        plan = TrainingPlan(
-            len(cases),
-            training,
-            context.seed,
-            context.stage,
-            accelerator.num_processes,
-            accelerator.process_index,
-        )
+        bank = TokenBank(setup.images, backbone, frozen=self.config.freeze_vision)
+        bank.fill([*setup.cases, *setup.held_out], f"{context.stage}: read scans")
         threads = 0 if self.config.freeze_vision else training.loaders
-        pairs = PairSource(cases, bank, plan, self.sampler, threads)
-        validator = Validator(backbone, bank, held_out, context.seed)
-        state = resume(checkpoints, optimizer, context)
+        pairs = PairSource(setup.cases, bank, plan, self.sampler, threads)
+        validator = Validator(backbone, bank, setup.held_out, context.seed)
+        state, _ = take_up(setup.checkpoints, optimizer, context)
         torch.manual_seed(context.seed + state.step)
 
         with bar(context.stage, plan.steps, state.step) as progress:
             logged = Log()
             for pair in pairs(state.step):
                 share = pair.step / plan.steps
-                for group in optimizer.param_groups:
-                    group["lr"] = training.learning_rate * learning_rate_at(
-                        training, pair.step, plan.steps
-                    )
+                rate = set_rate(optimizer, plan, pair.step)
                 with accelerator.accumulate(wrapped):
                     terms = self.loss_of(backbone, wrapped, pair, share)
                     check_finite(terms, pair, context)
@@ -103,7 +84,6 @@ class Finetune:
                     continue
 
                 state.step = pair.step + 1
-                rate = optimizer.param_groups[0]["lr"]
                 values = logged.mean() | {"learning_rate": rate, "grad_norm": float(norm)}
                 if accelerator.is_main_process:
                     context.step({"step": state.step, "epoch": plan.epoch_of(state.step)} | values)
@@ -116,7 +96,7 @@ class Finetune:
                 if improved or last or state.step % training.checkpoint_every == 0:
                     facts = {**context.facts, "stage": context.stage}
                     kept = {"optimizer": optimizer.state_dict(), "best": state.best}
-                    checkpoints.save(state.step, backbone, facts, kept, best=improved)
+                    setup.checkpoints.save(state.step, backbone, facts, kept, best=improved)
         if self.sampler is not None:
             write_json(context.folder / "negatives.json", self.sampler.summary())
             keep_examples(pairs, self.config, context)
@@ -150,20 +130,6 @@ def keep_examples(pairs: PairSource, config: FinetuneConfig, context: Context) -
             }
         )
     write_lines(context.folder / "examples.jsonl", lines)
-
-
-@dataclass
-class Standing:
-    """Where a training stands: steps done, and the best validation loss so far."""
-
-    step: int = 0
-    best: float = float("inf")
-
-    def note(self, loss: float) -> bool:
-        """Whether this is the best loss yet."""
-        improved = loss < self.best
-        self.best = min(self.best, loss)
-        return improved
 
 
 class Log:
@@ -201,18 +167,6 @@ class Validator:
         return float(np.concatenate(values).mean())
 
 
-def load_backbone(context: Context, cases: CaseTable, checkpoints: Checkpoints) -> Backbone:
-    """The backbone with weights of the stage's last checkpoint, of `start_from`, or its own."""
-    assert context.make_backbone is not None
-    backbone = context.make_backbone()
-    folder = checkpoints.last() or context.inputs.get("start_from")
-    if folder is None:
-        backbone.build(cases.reports, context.seed)
-    else:
-        backbone.load(folder / "model")
-    return backbone
-
-
 def enable_checkpointing(module: torch.nn.Module) -> None:
     """Ask every part that can to recompute its activations."""
     for inner in module.modules():
@@ -240,18 +194,3 @@ def check_finite(terms: LossTerms, pair: Pairs, context: Context) -> None:
             f"(cases {names}). Lower training.learning_rate or loss.max_loss; the last checkpoint "
             "is kept, `ctfw resume` goes on from it"
         )
-
-
-def resume(checkpoints: Checkpoints, optimizer: Any, context: Context) -> Standing:
-    """Take up the stage's newest checkpoint, and forget the log lines after it."""
-    newest = checkpoints.last()
-    log = context.folder / "steps.jsonl"
-    if newest is None:
-        log.unlink(missing_ok=True)
-        return Standing()
-    step = int(newest.name.split("-")[1])
-    state = read_training(newest)
-    optimizer.load_state_dict(state["optimizer"])
-    write_lines(log, [line for line in read_lines(log) if line["step"] <= step])
-    context.log(f"{context.stage}: going on after step {step}")
-    return Standing(step, state["best"])

@@ -16,18 +16,15 @@ import torch
 from torch import nn
 
 from ctfw.contracts import Backbone
-from ctfw.engine.accelerator import learning_rate_at, make_accelerator, make_optimizer
-from ctfw.engine.checkpoint import Checkpoints, read_training
+from ctfw.engine.accelerator import make_optimizer
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
 from ctfw.errors import BadData
 from ctfw.progress import bar
-from ctfw.runs.files import read_lines, write_lines
 from ctfw.types import Case, CaseTable
 from ctfw.volumes.overlay import mask_on
 from ctfw_plugins.stages.configs import VisionWarmupConfig
-from ctfw_plugins.stages.finetune import Standing, load_backbone
-from ctfw_plugins.stages.plan import TrainingPlan
+from ctfw_plugins.stages.training import begin, set_rate, take_up
 
 
 class VisionWarmup:
@@ -38,16 +35,16 @@ class VisionWarmup:
 
     def run(self, context: Context) -> StageResult:
         training = self.config.training
-        accelerator = make_accelerator(training)
-        assert context.dataset is not None
-        assert context.images is not None
-        cases = context.dataset.cases("train")
-        held_out = context.dataset.cases("validation")[: training.validation_cases]
-        checkpoints = Checkpoints(context.folder)
-        backbone = load_backbone(context, cases, checkpoints)
-        bank = TokenBank(context.images, backbone, frozen=False)
-        targets = Targets(self.config, cases, held_out, bank, context)
-        if self.config.patch_start == "pca" and checkpoints.last() is None:
+        setup = begin(training, context)
+        accelerator, backbone, plan, cases = (
+            setup.accelerator,
+            setup.backbone,
+            setup.plan,
+            setup.cases,
+        )
+        bank = TokenBank(setup.images, backbone, frozen=False)
+        targets = Targets(self.config, cases, setup.held_out, bank, context)
+        if self.config.patch_start == "pca" and setup.checkpoints.last() is None:
             start_patches(backbone.tower, [bank.case(case).patches for case in cases[:64]])
 
         torch.manual_seed(context.seed)
@@ -56,23 +53,14 @@ class VisionWarmup:
         backbone.tower.requires_grad_(True)
         optimizer = make_optimizer(model, training)
         wrapped, optimizer = accelerator.prepare(model, optimizer)
-        plan = TrainingPlan(
-            len(cases),
-            training,
-            context.seed,
-            context.stage,
-            accelerator.num_processes,
-            accelerator.process_index,
-        )
-        state = self._resume(checkpoints, model, optimizer, context)
+        state, kept_before = take_up(setup.checkpoints, optimizer, context)
+        if kept_before:
+            model.head.load_state_dict(kept_before["head"])
 
         with bar(context.stage, plan.steps, state.step) as progress:
             losses: list[float] = []
             for step, places in plan.microbatches(state.step):
-                for group in optimizer.param_groups:
-                    group["lr"] = training.learning_rate * learning_rate_at(
-                        training, step, plan.steps
-                    )
+                set_rate(optimizer, plan, step)
                 chosen = [cases[place.case] for place in places]
                 with accelerator.accumulate(wrapped):
                     logits = wrapped([bank.case(case) for case in chosen])
@@ -90,7 +78,7 @@ class VisionWarmup:
                 progress.advance(note=f"loss {np.mean(losses):.3f}")
                 losses.clear()
                 if state.step % training.checkpoint_every == 0 or state.step == plan.steps:
-                    auc = self._validate(model, bank, held_out, targets)
+                    auc = self._validate(model, bank, setup.held_out, targets)
                     mean = float(np.nanmean(list(auc.values())))
                     context.step({"step": state.step, "validation": {"mean_auc": mean, "auc": auc}})
                     improved = state.note(-mean)
@@ -100,29 +88,13 @@ class VisionWarmup:
                         "best": state.best,
                         "head": model.head.state_dict(),
                     }
-                    checkpoints.save(state.step, backbone, facts, kept, best=improved)
+                    setup.checkpoints.save(state.step, backbone, facts, kept, best=improved)
         backbone.module().requires_grad_(True)
         return StageResult({"checkpoint": "checkpoints/best"}, {"mean_auc": -state.best})
 
     def _loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         weight = torch.as_tensor(self.config.positive_weight, device=logits.device)
         return nn.functional.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
-
-    def _resume(
-        self, checkpoints: Checkpoints, model: SeeingHead, optimizer: Any, context: Context
-    ) -> Standing:
-        newest = checkpoints.last()
-        log = context.folder / "steps.jsonl"
-        if newest is None:
-            log.unlink(missing_ok=True)
-            return Standing()
-        state = read_training(newest)
-        model.head.load_state_dict(state["head"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = int(newest.name.split("-")[1])
-        write_lines(log, [line for line in read_lines(log) if line["step"] <= step])
-        context.log(f"{context.stage}: going on after step {step}")
-        return Standing(step, state["best"])
 
     @torch.no_grad()
     def _validate(
