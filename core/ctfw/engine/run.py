@@ -78,6 +78,7 @@ def _shared(
         observers=observers,
     )
     dataset = context.build(recipe.data)
+    _rehearse(recipe, context, run)
     dataset.prepare()
     context.images = image_bank(plugins.catalog, recipe.data, context)
     context.make_backbone = lambda: context.build(recipe.backbone)
@@ -99,6 +100,18 @@ def _shared(
         }
     write_json(run.path / "data.json", {**facts, "quarantined": len(refused)})
     return context
+
+
+def _rehearse(recipe: ResolvedRecipe, shared: Context, run: RunDirectory) -> None:
+    """Build each stage that is still to run once, and throw it away.
+
+    What cannot be built, such as a loss that needs negatives in a stage without any, is said now
+    and not after the stages before it.
+    """
+    for name, stage in recipe.stages.items():
+        if run.finished(name) is None:
+            context = Context(**{**vars(shared), "stage": name})
+            context.build(stage.block)
 
 
 def _quarantine(refused: dict[str, str], total: int, run: RunDirectory, context: Context) -> None:
