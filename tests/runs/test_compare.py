@@ -1,0 +1,150 @@
+"""Runs side by side: what differs, and means over seeds of what is otherwise the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ctfw.cli.compare import print_comparison
+from ctfw.errors import UserError
+from ctfw.runs.compare import by_seed, columns, differing, flat, newest, read_outcome
+from ctfw.runs.files import write_json
+
+RESOLVED = """\
+ctfw: 1
+name: {name}
+seed: {seed}
+synthetic: true
+training: {{max_steps: {steps}}}
+stages:
+  tune:
+    use: ctfw/finetune@1
+    loss: {loss}
+"""
+BOUNDED = "{use: ctfw/bounded-contrast@1, beta: 0.1}"
+PLAIN = "{use: ctfw/cross-entropy@1}"
+
+
+def scores(macro_f1: float, gain: float | None = None) -> dict[str, Any]:
+    values = {
+        "bleu-4": {"value": 0.2, "low": 0.1, "high": 0.3},
+        "macro-f1": {"value": macro_f1, "low": macro_f1 - 0.1, "high": macro_f1 + 0.1},
+    }
+    rows = [{"kind": "floor", "values": {}}, {"kind": "model", "values": values}]
+    return {
+        "table": {"rows": rows},
+        "reliance": {
+            "grounded_gain": None if gain is None else {"value": gain, "low": None, "high": None},
+            "likelihood": {"another": {"value": 1.0, "low": 0.5, "high": 1.5}},
+        },
+    }
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Any:
+    """Write a run; returns its folder."""
+
+    def write(
+        name: str, seed: int = 0, loss: str = BOUNDED, f1: float | None = None, steps: int = 9
+    ) -> Path:
+        run = tmp_path / name / f"20260101-00000{len(list(tmp_path.glob('*/*')))}-abc"
+        run.mkdir(parents=True)
+        text = RESOLVED.format(name=name, seed=seed, loss=loss, steps=steps)
+        (run / "resolved.yaml").write_text(text)
+        write_json(run / "status.json", {"state": "finished" if f1 is not None else "failed"})
+        if f1 is not None:
+            write_json(run / "stages" / "test" / "scores.json", scores(f1, f1 / 2))
+        return run
+
+    return write
+
+
+def test_outcome_holds_settings_scores_and_reliance(made: Any) -> None:
+    run = made("a", f1=0.5)
+    outcome = read_outcome(run)
+    assert (outcome.name, outcome.state, outcome.synthetic) == ("a", "finished", True)
+    assert outcome.settings["stages.tune.loss.beta"] == 0.1
+    assert "name" not in outcome.settings
+    assert outcome.scores["macro-f1"] == (0.5, 0.4, 0.6)
+    assert outcome.scores["grounded-gain"] == (0.25, None, None)
+    assert outcome.scores["likelihood-reliance"] == (1.0, 0.5, 1.5)
+    assert columns([outcome]) == ["bleu-4", "macro-f1", "grounded-gain", "likelihood-reliance"]
+
+
+def test_folder_of_a_recipe_means_its_newest_run(made: Any, tmp_path: Path) -> None:
+    made("a", f1=0.5)
+    second = made("a", f1=0.6)
+    assert newest(tmp_path / "a") == second
+    assert newest(second) == second
+    with pytest.raises(UserError, match="neither a run nor a folder of runs"):
+        newest(tmp_path)
+
+
+def test_only_what_differs_is_listed(made: Any) -> None:
+    outcomes = [read_outcome(made("a", f1=0.5)), read_outcome(made("b", seed=1, f1=0.5, steps=7))]
+    assert differing(outcomes) == ["seed", "training.max_steps"]
+    assert differing(outcomes[:1]) == []
+
+
+def test_nested_settings_become_dotted_paths() -> None:
+    assert flat({"a": {"b": [1, {"c": None}]}, "d": "x"}) == [
+        ("a.b.0", 1), ("a.b.1.c", None), ("d", "x"),
+    ]  # fmt: skip
+
+
+def test_seeds_are_pooled_and_nothing_else(made: Any) -> None:
+    outcomes = [
+        read_outcome(made("heter", seed, f1=f1)) for seed, f1 in ((0, 0.4), (1, 0.5), (2, 0.9))
+    ]
+    outcomes.append(read_outcome(made("origin", 0, PLAIN, f1=0.2)))
+    heter, origin = by_seed(outcomes)
+    assert [len(heter.members), len(origin.members)] == [3, 1]
+    assert heter.mean("macro-f1") == (pytest.approx(0.6), pytest.approx(0.2645751))
+    assert origin.mean("macro-f1") == (pytest.approx(0.2), 0.0)
+    assert heter.mean("absent") is None
+
+
+def test_same_run_made_twice_is_no_second_seed(made: Any) -> None:
+    outcomes = [read_outcome(made("a", f1=f1)) for f1 in (0.4, 0.5)]
+    (group,) = by_seed(outcomes)
+    assert [member.scores["macro-f1"][0] for member in group.members] == [0.5]
+
+
+def test_missing_score_of_a_member_leaves_no_mean(made: Any) -> None:
+    outcomes = [read_outcome(made("a", 0, f1=0.4)), read_outcome(made("a", 1))]
+    (group,) = by_seed(outcomes)
+    assert group.mean("macro-f1") is None
+
+
+def test_table_shows_swapped_parts_once(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [made("heter", f1=0.5), made("origin", 0, PLAIN, f1=0.25), made("late", 0, PLAIN)]
+    print_comparison(runs)
+    out, err = capsys.readouterr()
+    assert err == "SYNTHETIC data: the scores say nothing about patients\n"
+    header, heter, origin, late = out.splitlines()
+    assert header.split() == [
+        "run", "tune.loss", "bleu-4", "macro-f1", "grounded-gain", "likelihood-reliance",
+    ]  # fmt: skip
+    assert heter.split("  ")[0] == f"heter/{runs[0].name}"
+    assert "bounded-contrast" in heter
+    assert "0.500 [0.40, 0.60]" in heter
+    assert "cross-entropy" in origin
+    assert late.split()[:2] == [f"late/{runs[2].name}", "(failed)"]
+    assert late.split()[-4:] == ["–"] * 4
+
+
+def test_markdown_has_a_table_of_means(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    print_comparison([made("a", 0, f1=0.4), made("a", 1, f1=0.6)], markdown=True)
+    out = capsys.readouterr().out
+    single, means = out.split("\nmean over seeds (standard deviation)\n")
+    assert single.splitlines()[0] == (
+        "| run | seed | bleu-4 | macro-f1 | grounded-gain | likelihood-reliance |"
+    )
+    assert means.splitlines()[2].startswith("| a | 2 | 0.200 (0.000) | 0.500 (0.141) |")
+
+
+def test_nothing_to_compare_is_told() -> None:
+    with pytest.raises(UserError, match="no runs to compare"):
+        print_comparison([])

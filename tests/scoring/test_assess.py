@@ -1,0 +1,175 @@
+"""One assessment for a stage of a run and for a file: floors, reliance, labels, cases."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctfw.component import Block
+from ctfw.plugins import load_plugins
+from ctfw.runs.files import clean
+from ctfw.scoring.assess import (
+    ROW_LABELS,
+    Assessment,
+    as_json,
+    assess,
+    generation_facts,
+    per_case_csv,
+    with_labels,
+)
+from ctfw.types import Case, Prediction
+
+REPORTS = {
+    "effusion": "Pleural effusion is observed. No lung nodule was detected.",
+    "nodule": "A lung nodule is observed. No pleural effusion was detected.",
+    "both": "Pleural effusion is observed. A lung nodule is observed.",
+    "none": "No pleural effusion was detected. No lung nodule was detected.",
+}
+
+
+def built(kind: str, name: str) -> Any:
+    component = load_plugins().catalog.get(kind, name)
+    return component.load()(Block(component, component.config()).settings, None)
+
+
+@pytest.fixture(scope="module")
+def labeler() -> Any:
+    return built("labeler", "ct-rate-18")
+
+
+@pytest.fixture(scope="module")
+def metrics() -> dict[str, Any]:
+    return {name: built("metric", name) for name in ("bleu", "coverage", "accuracy")}
+
+
+def predicted(texts: Sequence[str], **changes: Any) -> list[Prediction]:
+    """Texts by key for references that go through all four reports, three times each."""
+    keys = list(REPORTS) * 3
+    return [
+        Prediction(f"c{i}", f"p{i // 2}", REPORTS.get(text, text), REPORTS[key], **changes)
+        for i, (key, text) in enumerate(zip(keys, texts, strict=True))
+    ]
+
+
+@pytest.fixture(scope="module")
+def train() -> list[Case]:
+    return [Case(f"t{i}", f"t{i}", Path("x"), text) for i, text in enumerate(REPORTS.values())]
+
+
+@pytest.fixture(scope="module")
+def perfect(metrics: dict[str, Any], labeler: Any, train: list[Case]) -> Assessment:
+    own = predicted(list(REPORTS) * 3)
+    other = predicted(["none"] * 12)
+    nll = {"own": np.full(12, 1.0), "another": np.arange(12.0), "blank": np.full(12, 1.5)}
+    return assess(own, metrics, labeler, train, other, nll, resamples=100)
+
+
+def test_rows_are_model_swap_and_floors(perfect: Assessment) -> None:
+    assert [row.name for row in perfect.table.rows] == list(ROW_LABELS)
+    kinds = {row.name: row.kind for row in perfect.table.rows}
+    assert kinds["model"] == "model"
+    assert kinds["another-image"] == "reliance"
+    assert {kinds[name] for name in list(ROW_LABELS)[2:]} == {"floor"}
+
+
+def test_perfect_reports_score_one_and_gain_all(perfect: Assessment) -> None:
+    assert perfect.value("macro-f1") == 1.0
+    assert perfect.value("bleu-4") == pytest.approx(1.0)
+    assert perfect.value("macro-f1", "another-image") == 0.0
+    assert perfect.grounded_gain is not None
+    assert perfect.grounded_gain.value == 1.0
+    assert perfect.value("coverage", "all-positive") == 1.0
+    assert perfect.value("coverage", "all-negative") == 0.0
+
+
+def test_likelihood_is_other_minus_own(perfect: Assessment) -> None:
+    assert set(perfect.likelihood) == {"another", "blank"}
+    assert perfect.likelihood["another"].value == pytest.approx(4.5)
+    blank = perfect.likelihood["blank"]
+    assert (blank.value, blank.low, blank.high) == (0.5, 0.5, 0.5)
+
+
+def test_labels_are_told_for_both_images(perfect: Assessment) -> None:
+    rows = {row["name"]: row for row in perfect.labels}
+    assert len(rows) == 18
+    assert rows["Lung nodule"]["coverage"] == 1.0
+    assert rows["Lung nodule"]["coverage_another"] == 0.0
+    assert rows["Lung nodule"]["support"] == 6
+
+
+def test_json_can_be_written_and_names_its_rows(perfect: Assessment) -> None:
+    facts = json.loads(json.dumps(clean(as_json(perfect))))
+    assert (facts["cases"], facts["patients"]) == (12, 6)
+    labels = {row["name"]: row["label"] for row in facts["table"]["rows"]}
+    assert labels == ROW_LABELS
+    assert facts["labeler"].startswith("ct-rate-18|")
+    assert facts["reliance"]["grounded_gain"]["value"] == 1.0
+
+
+def test_csv_has_a_row_per_case(perfect: Assessment) -> None:
+    nll = {"own": np.linspace(0, 1, 12), "another": np.ones(12)}
+    rows = list(csv.DictReader(io.StringIO(per_case_csv(perfect, nll))))
+    assert [row["case"] for row in rows] == [f"c{i}" for i in range(12)]
+    assert float(rows[11]["nll-own"]) == 1.0
+    assert all(row["finish"] == "stop" for row in rows)
+    assert len(rows[0]) > 5
+
+
+def test_without_training_reports_the_table_says_so(metrics: dict[str, Any], labeler: Any) -> None:
+    found = assess(predicted(["none"] * 12), metrics, labeler, resamples=100)
+    names = [row.name for row in found.table.rows]
+    assert names == ["model", "all-negative", "all-positive"]
+    assert found.grounded_gain is None
+    assert found.likelihood == {}
+    assert found.table.notes[-1] == (
+        "no text floors: the reports of the training split were not given"
+    )
+
+
+def test_without_a_labeler_texts_are_still_scored(metrics: dict[str, Any]) -> None:
+    found = assess(predicted(["both"] * 12), {"bleu": metrics["bleu"]}, None, resamples=100)
+    assert 0 < found.value("bleu-1") < 1
+    assert found.labels == []
+    assert found.labeler == ""
+
+
+def test_same_seed_gives_the_same_intervals(
+    metrics: dict[str, Any], labeler: Any, train: list[Case]
+) -> None:
+    own, other = predicted(["both", "nodule", "none"] * 4), predicted(["none", "both"] * 6)
+    tables = [
+        as_json(assess(own, metrics, labeler, train, other, resamples=100, seed=seed))
+        for seed in (1, 1, 2)
+    ]
+    texts = [json.dumps(clean(table)) for table in tables]
+    assert texts[0] == texts[1]
+    assert texts[0] != texts[2]
+
+
+def test_one_labeler_reads_both_texts(labeler: Any) -> None:
+    given = predicted(["nodule"] * 12, labels=np.ones(18), reference_labels=np.ones(18))
+    made = with_labels(given, labeler)
+    names = list(labeler.names)
+    assert made[0].labels is not None
+    assert [names[i] for i in np.flatnonzero(made[0].labels)] == ["Lung nodule"]
+    assert [names[i] for i in np.flatnonzero(made[0].reference_labels)] == ["Pleural effusion"]  # type: ignore[arg-type]
+    assert with_labels(given, None) == given
+    assert with_labels([], labeler) == []
+
+
+def test_generation_facts_count_what_went_wrong() -> None:
+    texts = ["a", "a", "", "  ", "b", "c"]
+    ends = ["stop", "length", "stop", "missing", "length", "stop"]
+    base = predicted(["none"] * 12)[:6]
+    made = [replace(p, generated=t, finish=e) for p, t, e in zip(base, texts, ends, strict=True)]
+    assert generation_facts(made) == {
+        "of": 6, "truncated": 2, "missing": 1, "empty": 2, "distinct": 5,
+    }  # fmt: skip
