@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ctfw.plugins import Plugins
     from ctfw.volumes.pipeline import VolumePipeline
 
+BROUGHT = ("preprocess", "backbone", "generation")
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -37,6 +39,10 @@ def unpack(path: Path, plugins: Plugins) -> Packed:
     that it was made with is not installed."""
     folder = checkpoint_of(path)
     facts = read_facts(folder)
+    if lacks := [name for name in BROUGHT if name not in facts]:
+        raise BadCheckpoint(
+            f"{folder / 'ctfw.json'} has no {' and no '.join(lacks)}: it was not written by a run"
+        )
     context = Context(synthetic=bool(facts.get("synthetic")))
     steps = [block_of(plain, "preprocessor", plugins) for plain in facts["preprocess"]]
     loader = facts.get("loader")
