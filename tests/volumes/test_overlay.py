@@ -82,6 +82,12 @@ def test_chosen_slices_get_their_own_slices_of_the_mask(codes: np.ndarray, tmp_p
     assert np.array_equal(mask_on(chosen, saved(codes, tmp_path)), codes[index])
 
 
+def test_positions_go_before_the_mean_step(codes: np.ndarray, tmp_path: Path) -> None:
+    affine = AFFINE @ np.diag([1, 1, 11 / 3, 1.0])
+    uneven = volume((4, 10, 8), affine).but(positions_mm=np.array([0.0, 3.0, 15.0, 33.0]))
+    assert np.array_equal(mask_on(uneven, saved(codes, tmp_path)), codes[[0, 1, 5, 11]])
+
+
 def test_slab_joins_the_slices_around(codes: np.ndarray, tmp_path: Path) -> None:
     found = mask_on(volume(), saved(codes, tmp_path), slab_mm=9.0)
     padded = np.pad(codes, ((1, 1), (0, 0), (0, 0)))
