@@ -103,6 +103,9 @@ def test_new_metric_preprocessor_and_labeler_compute(make: SimpleNamespace) -> N
     [
         (["Bad_Name"], "a plugin is named in lower case with hyphens"),
         (["x", "--kind", "losss"], "did you mean 'loss'?"),
+        (["heter"], "choose another name, or use PROVIDER/heter"),
+        (["ctfw-bleu", "--kind", "metric"], "choose another name, or use PROVIDER/bleu"),
+        (["a" * 300], "the name has 300 characters; give the plugin one of at most 64"),
     ],
 )
 def test_bad_arguments_are_named(
@@ -111,6 +114,11 @@ def test_bad_arguments_are_named(
     assert cli.main(["new", "plugin", *arguments, "--into", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_longest_name_and_name_of_another_kind_are_taken(tmp_path: Path) -> None:
+    for arguments in (["a" * 64], ["heter", "--kind", "loss"]):
+        assert cli.main(["new", "plugin", *arguments, "--into", str(tmp_path)]) == 0
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

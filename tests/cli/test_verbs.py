@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -174,6 +175,26 @@ def test_recipes_are_listed_printed_and_copied(ctfw_says: Says, here: Path) -> N
     assert "exists already" in err
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("profiles/ct-rate", "ctfw run RECIPE --profile mine/ct-rate.yaml"),
+        ("ablations/table1", "ctfw sweep mine/table1.yaml"),
+        ("origin", "ctfw run mine/origin.yaml"),
+    ],
+)
+def test_copy_comes_with_the_command_that_uses_it(
+    ctfw_says: Says, here: Path, name: str, command: str
+) -> None:
+    assert ctfw_says("recipes", name, "--copy-to", "mine")[2] == f"run it with: {command}\n"
+
+
+def test_every_shipped_recipe_and_profile_says_what_it_is_for(ctfw_says: Says) -> None:
+    for line in ctfw_says("recipes")[1].splitlines():
+        assert "  " in line, f"{line} has no summary"
+        assert "(broken" not in line
+
+
 def test_unknown_recipe_gets_a_suggestion(ctfw_says: Says) -> None:
     code, _, err = ctfw_says("recipes", "ours_hetr")
     assert code == 2
@@ -230,6 +251,20 @@ def test_plugins_describes_a_component_with_its_settings(ctfw_says: Says) -> Non
     assert ctfw_says("plugins", "hetr")[2] == (
         "no plugin and no component is called 'hetr'; did you mean 'heter'?\n"
     )
+
+
+def test_defaults_are_written_as_a_recipe_would(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CTFW_PLUGINS", "none")
+    for name in ("heter", "finetune", "phantom", "hu-window", "report"):
+        assert cli.main(["plugins", name]) == 0
+    out = capsys.readouterr().out
+    assert "  max_uses            = null  times" in out
+    assert "= (18 values)" in out
+    assert "= false " in out
+    assert "= test " in out
+    assert not re.search(r"= (None|False|\(\'|\')|Training\(", out)
 
 
 def test_plugins_check_imports_every_target(ctfw_says: Says) -> None:

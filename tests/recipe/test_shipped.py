@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from ctfw.plugins import Plugins, load_plugins
-from ctfw.recipe import expand
+from ctfw.recipe import expand, resolve
 from ctfw.recipe.export import json_schema
 from ctfw.recipe.find import shipped, shipped_dirs
 from ctfw.recipe.load import read
@@ -47,3 +48,14 @@ def test_shipped_profile_fits_the_main_recipe(profile: str, plugins: Plugins) ->
 @pytest.mark.parametrize("path", [*RECIPES.values(), *PROFILES.values()], ids=lambda p: p.stem)
 def test_shipped_files_fit_the_schema(path: Path, plugins: Plugins) -> None:
     jsonschema.validate(read(path)[0].plain(), json_schema(plugins.catalog))
+
+
+def test_summary_of_a_profile_changes_no_recipe(tmp_path: Path, plugins: Plugins) -> None:
+    text = PROFILES["profiles/phantom"].read_text(encoding="utf-8")
+    bare = re.sub(r"^summary:.*\n", "", text, flags=re.MULTILINE)
+    assert bare != text
+    (tmp_path / "phantom.yaml").write_text(bare, encoding="utf-8")
+    with_it = resolve("origin", plugins=plugins)
+    without = resolve("origin", profile=str(tmp_path / "phantom.yaml"), plugins=plugins)
+    assert with_it.hash == without.hash
+    assert with_it.summary == without.summary == "Qwen2.5-VL fine-tuned on image and report alone"

@@ -11,6 +11,8 @@ import typer
 
 from ctfw.errors import UserError, did_you_mean
 
+_LONGEST = 64  # it becomes a folder, a package and a module
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -30,6 +32,8 @@ def plugin(
     ] = Path(),
 ) -> None:
     """Make a folder with a plugin: pyproject, package, a working component and its test."""
+    from ctfw.plugins import load_plugins
+    from ctfw.registry import words
     from ctfw.scaffold import KINDS, files
 
     short = name.removeprefix("ctfw-")
@@ -37,11 +41,20 @@ def plugin(
         raise UserError(
             f"'{name}': a plugin is named in lower case with hyphens, e.g. hard-negatives"
         )
+    if len(short) > _LONGEST:
+        raise UserError(
+            f"the name has {len(short)} characters; give the plugin one of at most {_LONGEST}"
+        )
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS)
         listed = ", ".join(KINDS)
         raise UserError(
             f"no template of kind '{kind}'; there are: {listed}" + f" ({hint})" * bool(hint)
+        )
+    if any(c.name == short for c in load_plugins(only="none").catalog.all(kind)):
+        raise UserError(
+            f"'{short}' is the built-in {words(kind)} of that name, and `use: {short}` would "
+            "mean that one: choose another name, or use PROVIDER/" + short
         )
     folder = into / f"ctfw-{short}"
     if folder.exists():

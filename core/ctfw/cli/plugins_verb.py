@@ -8,10 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from ctfw.cli.options import columns
-from ctfw.component import KINDS, Component
+from ctfw.component import KINDS, Block, Component
+from ctfw.config import Strict
 from ctfw.errors import UserError, did_you_mean
 from ctfw.plugins import PluginReport, Plugins, load_plugins
+from ctfw.recipe.load import dump
 from ctfw.registry import words
+
+_WIDEST = 60  # characters of a default that is a list
 
 
 def plugins(
@@ -97,5 +101,17 @@ def _describe(name: str, loaded: Plugins) -> None:
 def _settings(component: Component) -> Iterator[tuple[str, str, str]]:
     for name, field in component.config.model_fields.items():
         default: Any = field.get_default(call_default_factory=True)
-        shown = "required" if field.is_required() else f"= {default!r}"
+        shown = "required" if field.is_required() else f"= {_yaml(default)}"
         yield name, shown, field.description or ""
+
+
+def _yaml(value: Any) -> str:
+    """A default as a recipe would have it; what is long is only counted."""
+    if isinstance(value, Block):
+        return f"{{use: {value.component.qualified}}}"
+    if isinstance(value, Strict):
+        return f"({len(type(value).model_fields)} settings)"
+    if isinstance(value, (list, tuple)):
+        shown = ", ".join(map(_yaml, value))
+        return f"[{shown}]" if len(shown) <= _WIDEST else f"({len(value)} values)"
+    return dump(value).strip().removesuffix("...").strip()

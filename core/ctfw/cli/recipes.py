@@ -41,7 +41,15 @@ def recipes(
     copy_to.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     print(target)
-    print(f"run it with: ctfw run {target}", file=sys.stderr)
+    print(f"run it with: {_command(source, target)}", file=sys.stderr)
+
+
+def _command(source: Path, copy: Path) -> str:
+    """What runs a copy: a profile needs a recipe, and one with a matrix is a sweep."""
+    if source.parent.name == "profiles":
+        return f"ctfw run RECIPE --profile {copy}"
+    verb = "sweep" if read(source)[0].get("matrix") else "run"
+    return f"ctfw {verb} {copy}"
 
 
 def _summary(path: Path) -> str:
