@@ -39,12 +39,16 @@ def type_of(field: FieldInfo) -> str:
     """The type of a setting in words, with its limits."""
     text = _type(field.annotation, field.metadata)
     limits = [
-        f"{sign} {getattr(mark, bound):g}"
+        f"{sign} {_limit(getattr(mark, bound))}"
         for mark in field.metadata
         for bound, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
         if isinstance(getattr(mark, bound, None), (int, float))
     ]
     return text + (f", {', '.join(limits)}" if limits else "")
+
+
+def _limit(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _type(annotation: Any, marks: Iterable[Any] = ()) -> str:

@@ -104,3 +104,9 @@ def test_bad_matrix(expanded: Expanded, matrix: str, message: str) -> None:
 def test_override_of_an_axis_is_an_error(expanded: Expanded) -> None:
     with pytest.raises(RecipeInvalid, match="does --set override an axis"):
         expanded("extends: base\nmatrix: {seed: [1, 2]}", "seed=3")
+
+
+def test_variant_with_a_name_that_no_run_may_have_is_an_error(expanded: Expanded) -> None:
+    long = "x" * 120
+    with pytest.raises(RecipeInvalid, match="has 127 characters"):
+        expanded(f"extends: base\nmatrix: {{a: {{{long}: {{seed: 1}}, b: {{seed: 2}}}}}}")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ctfw.plugins import Plugins
-from ctfw.recipe import expand
+from ctfw.recipe import ResolvedRecipe, expand
 
 Faults = Callable[..., list[str]]
 
@@ -136,3 +136,26 @@ def test_faults_of_several_variants_are_told_once(
         "recipe.yaml:4:29",
         "recipe.yaml:6:42",
     ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("seed=99999999999999999999999", "seed: must be at most 2147483647"),
+        ("seed=2147483648", "seed: must be at most 2147483647"),
+        ("seed=-1", "seed: must be at least 0"),
+        (f"name={'a' * 101}", "name: must have at most 100 characters"),
+        ("name=a/b", "name: must match"),
+        ("name=../b", "name: must match"),
+    ],
+)
+def test_seed_and_name_stay_within_what_a_run_can_use(
+    faults: Faults, setting: str, message: str
+) -> None:
+    (fault,) = faults("extends: base.yaml", setting)
+    assert message in fault
+
+
+def test_largest_seed_and_longest_name_are_taken(made: Callable[..., ResolvedRecipe]) -> None:
+    recipe = made("extends: base.yaml", "seed=2147483647", f"name={'a' * 100}")
+    assert (recipe.seed, len(recipe.name)) == (2147483647, 100)

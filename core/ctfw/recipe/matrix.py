@@ -17,7 +17,7 @@ from ctfw.plugins import Plugins, load_plugins
 from ctfw.recipe.find import find_recipe, shipped_dirs
 from ctfw.recipe.layers import collect
 from ctfw.recipe.node import Node, Problems
-from ctfw.recipe.resolve import Patch, resolve
+from ctfw.recipe.resolve import LONGEST_NAME, Patch, resolve
 from ctfw.recipe.resolved import ResolvedRecipe
 
 LIMIT = 10_000
@@ -131,7 +131,7 @@ def _part(axis: str, label: str, patches: list[Patch]) -> str:
 
 
 def _same(variants: list[Variant], matrix: Node) -> Iterator[Problem]:
-    """Variants that do not differ: an axis that changes nothing, or that --set overrides."""
+    """Variants that do not differ (an axis changes nothing, --set overrides it), bad names."""
     seen: dict[str, str] = {}
     for variant in variants:
         other = seen.setdefault(variant.recipe.hash, variant.name)
@@ -139,5 +139,10 @@ def _same(variants: list[Variant], matrix: Node) -> Iterator[Problem]:
             detail = f"matrix: variants '{other}' and '{variant.name}' are the same recipe"
             yield Problem(detail, matrix.place, "does --set override an axis?")
     names = [variant.name for variant in variants]
+    for name in names:
+        if len(name) > LONGEST_NAME:
+            detail = f"matrix: the name '{name[:40]}...' has {len(name)} characters"
+            hint = f"a name has at most {LONGEST_NAME}; give the values of its axes short names"
+            yield Problem(detail, matrix.place, hint)
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Problem(f"matrix: two variants are called '{name}'", matrix.place)

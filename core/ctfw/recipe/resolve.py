@@ -34,6 +34,8 @@ TOP_LEVEL = (
     "ctfw", "name", "summary", "profile", "extends", "seed", "synthetic", "data", "backbone",
     "labeler", "training", "generation", "metrics", "stages", "matrix",
 )  # fmt: skip
+LONGEST_NAME = 100  # characters; it becomes part of the path of every file of a run
+LARGEST_SEED = 2**31 - 1  # what every generator that a run seeds can take
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 
 
@@ -42,12 +44,15 @@ class Header(Strict):
 
     ctfw: Any = Field(description="version of the recipe format; 1")
     name: str = Field(
-        "", pattern=r"^[a-z0-9][a-z0-9._+=-]*$", description="folder name of its runs"
+        "",
+        pattern=r"^[a-z0-9][a-z0-9._+=-]*$",
+        max_length=LONGEST_NAME,
+        description="folder name of its runs",
     )
     summary: str = Field("", description="one line on what the recipe is for")
     profile: str | None = Field(None, description="where and at what scale: a name or a path")
     extends: str | None = Field(None, description="the recipe that this one changes")
-    seed: int = Field(0, ge=0, description="seed of every random stream of a run")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="seed of every random stream of a run")
     synthetic: bool = Field(False, description="mark every output as made from synthetic data")
 
 
@@ -290,4 +295,4 @@ class _Resolver:
 def _name_of(file: Path) -> str:
     """`ours-heter` of `ours_heter.yaml`."""
     name = re.sub(r"[^a-z0-9.+=-]+", "-", file.stem.lower().replace("_", "-")).strip("-.")
-    return name or "recipe"
+    return name[:LONGEST_NAME].rstrip("-.") or "recipe"
