@@ -152,3 +152,13 @@ def test_misspelt_label_is_refused_with_a_hint() -> None:
         PhantomConfig(labels=("Pleural efusion",))
     with pytest.raises(ValidationError, match="at least one label"):
         PhantomConfig(labels=())
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("Foo", "18 CT-RATE labels"), ("Emphysma", "labels; did you mean 'Emphysema'?")],
+)
+def test_unknown_label_gets_a_suggestion_only_where_one_is_close(name: str, end: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        PhantomConfig(labels=(name,))
+    assert str(caught.value.errors()[0]["ctx"]["error"]).endswith(end)

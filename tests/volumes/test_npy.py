@@ -80,8 +80,10 @@ def test_bad_sidecar_is_named(path: Path, content: str, words: str) -> None:
 
 def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "scan.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UnreadableVolume, match="not a plain NumPy array"):
+    with pytest.raises(UnreadableVolume, match="not a plain NumPy array") as caught:
         READER.load(tmp_path / "scan.npy")
+    assert "unsafe" not in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
 
 
 def test_wrong_rank_and_nan_are_refused(tmp_path: Path) -> None:

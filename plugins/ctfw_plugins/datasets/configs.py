@@ -48,7 +48,8 @@ class PhantomConfig(DatasetConfig):
         for name in value:
             if name not in CT_RATE_LABELS:
                 hint = did_you_mean(name, CT_RATE_LABELS)
-                raise ValueError(f"{name!r} is not one of the 18 CT-RATE labels; {hint}")
+                close = f"; {hint}" if hint else ""
+                raise ValueError(f"{name!r} is not one of the 18 CT-RATE labels{close}")
         if not value or len(set(value)) != len(value):
             raise ValueError("name at least one label, and each one once")
         return value

@@ -80,7 +80,11 @@ def _array(path: Path) -> np.ndarray:
     try:
         stored = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise UnreadableVolume(f"not a plain NumPy array, or cut short: {error}") from error
+        # NumPy's own words advise to load pickles, which runs whatever code they hold.
+        raise UnreadableVolume(
+            "not a plain NumPy array: it is cut short, or holds pickled Python objects, which "
+            "are never loaded; save an array of numbers with numpy.save"
+        ) from error
     if not isinstance(stored, np.ndarray) or stored.ndim != 3 or 0 in stored.shape:
         shape = getattr(stored, "shape", None)
         raise UnreadableVolume(f"the array's shape is {shape}: a volume has three axes")
