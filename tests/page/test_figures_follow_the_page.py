@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctfw.page import figures
+from ctfw.page import figures, validation
 from ctfw.page.records import LabelScore, Negatives, TrainLog
 
 LABELS = [
@@ -85,7 +85,11 @@ def test_reliance_is_the_other_image_minus_the_own_one() -> None:
 
 
 def test_nested_validation_values_are_left_out() -> None:
-    lines = ({"step": 5, "mean_auc": 0.7, "auc": {"a": 0.7}}, {"step": 9, "mean_auc": None})
+    lines = (
+        {"step": 5, "mean_auc": 0.6, "auc": {"a": 0.6}},
+        {"step": 7, "mean_auc": 0.7},
+        {"step": 9, "mean_auc": None},
+    )
     picture = figures.validation_curve(TrainLog("see", (), lines))
     assert picture is not None
     assert picture.alt == "mean auc ends at 0.7"
@@ -109,3 +113,54 @@ def test_importing_the_page_draws_in_no_plotting_or_template_library() -> None:
 @pytest.mark.parametrize("key", ["8", "x", "-1"])
 def test_distance_keys_that_are_no_numbers_are_left_out(key: str) -> None:
     assert (figures.distances(Negatives(distance={key: 3}), "t") is None) == (key == "x")
+
+
+def ticks(picture: figures.Picture | None) -> list[str]:
+    """Every text of a figure that is a number."""
+    assert picture is not None
+    texts = [e.text or "" for e in ElementTree.fromstring(picture.svg).iter()]
+    return [text for text in texts if re.fullmatch(r"[-−]?\d+(\.\d+)?", text)]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+def test_short_logs_have_ticks_at_whole_steps_only(steps: int) -> None:
+    lines = tuple({"step": 3 + i, "positive": 40.0, "another": 90.0} for i in range(steps))
+    whole = {str(step) for step in range(3, 3 + steps)}
+    drawn = [figures.loss_curves(TrainLog("tune", lines, ()))]
+    drawn += [figures.reliance_curve(TrainLog("tune", (), lines))] * (steps > 1)
+    for picture in drawn:
+        shown = [text for text in ticks(picture) if float(text) < 10]
+        assert whole & set(shown)
+        assert [text for text in shown if "." in text] == []
+
+
+@pytest.mark.parametrize("uses", [{"a": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 1, "c": 3}])
+def test_uses_and_cases_are_counted_in_whole_numbers(uses: dict[str, int]) -> None:
+    for picture in (
+        figures.partner_use(Negatives(partner_use=uses), "tune"),
+        figures.distances(Negatives(distance={"4": 1, "5": 2}), "tune"),
+    ):
+        assert ticks(picture)
+        assert [text for text in ticks(picture) if "." in text] == []
+
+
+def test_lone_loss_is_drawn_as_a_point() -> None:
+    picture = figures.loss_curves(log(1))
+    assert picture is not None
+    assert "<use " in picture.svg
+
+
+def test_what_was_measured_once_is_a_number_and_no_picture() -> None:
+    lines = ({"step": 40, "positive": 0.5, "another": 0.25, "mean_auc": 0.91234, "map": 0.5},)
+    once = TrainLog("tune", (), lines)
+    assert figures.reliance_curve(once) is None
+    assert figures.validation_curve(once) is None
+    assert validation.sentences(once) == [
+        "Likelihood reliance on validation cases, measured once, at step 40: "
+        "−0.250 nats per token.",
+        "Validation, measured once, at step 40: map 0.500, mean auc 0.912.",
+    ]
+    twice = TrainLog("tune", (), (*lines, lines[0] | {"step": 80}))
+    assert validation.sentences(twice) == []
+    assert figures.reliance_curve(twice) is not None
+    assert figures.validation_curve(twice) is not None

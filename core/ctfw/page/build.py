@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ctfw.errors import UserError
-from ctfw.page import cases, figures, overview
+from ctfw.page import cases, figures, overview, validation
 from ctfw.page.headlines import headlines
 from ctfw.page.reading import read_run
 from ctfw.page.records import ReportStage, Run, TrainLog
@@ -96,6 +96,7 @@ def _training(run: Run, log: TrainLog) -> dict[str, Any]:
         "title": overview.stage_title(run, log.name),
         "pictures": [picture for picture in pictures if picture],
         "bound": overview.bound_sentence(log),
+        "measured_once": validation.sentences(log),
         "negatives": negatives,
         "told": overview.negative_sentences(negatives) if negatives else [],
         "negative_pictures": _negative_pictures(log),

@@ -10,14 +10,16 @@ from __future__ import annotations
 import functools
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ctfw.page.records import LabelScore, Negatives, TrainLog
+from ctfw.page.validation import is_curve, others, reliance, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, INK, FAINT = "#01a101", "#01a102", "#01a103", "#01a104"
@@ -67,18 +69,18 @@ def _styled(draw: Callable[..., Picture | None]) -> Callable[..., Picture | None
 @_styled
 def loss_curves(log: TrainLog) -> Picture | None:
     """Loss per step: positive and negative with the bound, and the share of steps at the bound."""
-    positive = _series(log.steps, "positive") or _series(log.steps, "loss")
+    positive = series(log.steps, "positive") or series(log.steps, "loss")
     if not positive:
         return None
-    negative, share = _series(log.steps, "negative"), _series(log.steps, "at_bound")
+    negative, share = series(log.steps, "negative"), series(log.steps, "at_bound")
     figure, axes = _canvas(2 if share else 1, heights=(2.6, 1.0), height=3.3 if share else None)
     _curve(axes[0], positive, BLUE, "positive (own image)" if negative else "training")
-    validation = _series(log.validations, "positive")
+    validation = series(log.validations, "positive")
     if validation:
         axes[0].plot(*zip(*validation), "o", ms=3.6, color=INK, label="validation, own image")
     if negative:
         _curve(axes[0], negative, ORANGE, "negative (image of the pair)", marker="s")
-    bounds = [value for _, value in _series(log.steps, "bound")]
+    bounds = [value for _, value in series(log.steps, "bound")]
     if bounds:
         axes[0].axhline(
             bounds[-1], color=INK, lw=1.2, ls=(0, (5, 3)), label=f"bound {bounds[-1]:g}"
@@ -94,6 +96,7 @@ def loss_curves(log: TrainLog) -> Picture | None:
         axes[1].set(ylim=(0, 1.02), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
         axes[1].set_ylabel("at bound")
     axes[-1].set_xlabel("optimizer step")
+    _whole(axes[-1].xaxis)
     alt = f"Training loss from {positive[0][1]:.3g} to {positive[-1][1]:.3g}"
     if negative:
         alt += f"; negative loss from {negative[0][1]:.3g} to {negative[-1][1]:.3g}"
@@ -103,12 +106,8 @@ def loss_curves(log: TrainLog) -> Picture | None:
 @_styled
 def reliance_curve(log: TrainLog) -> Picture | None:
     """Validation: NLL with another patient's image minus NLL with the own image, per token."""
-    gaps = [
-        (line["step"], line["another"] - line["positive"])
-        for line in log.validations
-        if _number(line.get("another")) and _number(line.get("positive"))
-    ]
-    if not gaps:
+    gaps = reliance(log)
+    if not is_curve(gaps):
         return None
     figure, (axis,) = _canvas(1)
     axis.axhline(0, color=INK, lw=1.0, ls=":")
@@ -116,6 +115,7 @@ def reliance_curve(log: TrainLog) -> Picture | None:
     axis.fill_between(x, y, color=BLUE, alpha=0.18, lw=0)
     axis.plot(x, y, "o-", color=BLUE, lw=1.8, ms=3.6)
     axis.set(xlabel="optimizer step", ylabel="nats per token")
+    _whole(axis.xaxis)
     return _picture(
         figure,
         f"reliance-{log.name}",
@@ -130,20 +130,17 @@ def reliance_curve(log: TrainLog) -> Picture | None:
 @_styled
 def validation_curve(log: TrainLog) -> Picture | None:
     """Every other number of the validation lines, e.g. the mean AUC of a warm-up."""
-    names = {key for line in log.validations for key in line} - {"step", "positive", "another"}
-    series = {name: _series(log.validations, name) for name in sorted(names)}
-    series = {name: points for name, points in series.items() if points}
-    if not series:
+    found = others(log)
+    if not is_curve(*found.values()):
         return None
     figure, (axis,) = _canvas(1)
     styles = [(BLUE, "o-"), (ORANGE, "s--"), (INK, "^:")]
-    for (name, points), (colour, style) in zip(list(series.items())[:3], styles):
-        axis.plot(*zip(*points), style, color=colour, lw=1.8, ms=3.6, label=name.replace("_", " "))
+    for (name, points), (colour, style) in zip(list(found.items())[:3], styles):
+        axis.plot(*zip(*points), style, color=colour, lw=1.8, ms=3.6, label=name)
     axis.legend(loc="best", frameon=False)
     axis.set_xlabel("optimizer step")
-    words = [
-        f"{name.replace('_', ' ')} ends at {points[-1][1]:.3g}" for name, points in series.items()
-    ]
+    _whole(axis.xaxis)
+    words = [f"{name} ends at {points[-1][1]:.3g}" for name, points in found.items()]
     return _picture(figure, f"validation-{log.name}", f"Validation ({log.name})", "; ".join(words))
 
 
@@ -189,7 +186,8 @@ def partner_use(negatives: Negatives, stage: str) -> Picture | None:
         [start + (width - 1) / 2 for start in bins], list(bins.values()), 0.86 * width, color=BLUE
     )
     axis.set(xlabel="times used as a negative", ylabel="cases")
-    axis.locator_params(axis="y", integer=True)
+    _whole(axis.xaxis)
+    _whole(axis.yaxis)
     alt = f"{len(counts)} cases served as negatives, between {counts[0]} and {counts[-1]} times."
     return _picture(figure, f"partners-{stage}", "Use of partners", alt)
 
@@ -206,16 +204,9 @@ def distances(negatives: Negatives, stage: str) -> Picture | None:
     axis.bar([distance for distance, _ in bars], [count for _, count in bars], 0.86, color=BLUE)
     axis.set(xlabel="labels that differ from the anchor's", ylabel="draws")
     axis.set_xticks([distance for distance, _ in bars])
+    _whole(axis.yaxis)
     alt = "; ".join(f"{count} draws at distance {distance}" for distance, count in bars)
     return _picture(figure, f"distances-{stage}", "Label distance", alt)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _series(lines: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
-    return [(line["step"], line[key]) for line in lines if _number(line.get(key))]
 
 
 def _binned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -228,9 +219,18 @@ def _binned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def _curve(
     axis: Axes, points: list[tuple[float, float]], colour: str, label: str, marker: str = ""
 ) -> None:
-    """Markers tell two curves apart without their colours."""
+    """Markers tell two curves apart without their colours; a lone point needs one to show."""
+    marker = marker or "o" * (len(points) == 1)
     x, y = zip(*_binned(points))
     axis.plot(x, y, marker=marker, color=colour, lw=1.7, ms=3.4, markevery=0.12, label=label)
+
+
+def _whole(axis: Axis) -> None:
+    """Ticks at whole numbers only: there is no step 3.85 and no case used half a time."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axis.set_major_formatter(lambda value, _: f"{value:.0f}")
 
 
 def _scale(axis: Axes, series: Sequence[list[tuple[float, float]]]) -> None:
