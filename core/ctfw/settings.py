@@ -36,7 +36,9 @@ class Training(Strict):
     checkpoint_every: int = Field(200, ge=1, description="optimizer steps between checkpoints")
     validate_every: int = Field(200, ge=1, description="optimizer steps between validations")
     validation_cases: int | None = Field(None, ge=1, description="cases used for validation")
-    device: Annotated[str, Local()] = Field("auto", description="auto, cpu, cuda, cuda:0, ...")
+    device: Annotated[str, Local()] = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:0, ..."
+    )
     loaders: Annotated[int, Local()] = Field(
         0, ge=0, description="threads that read and preprocess scans ahead of the step"
     )

@@ -78,7 +78,7 @@ def test_folder_of_a_recipe_means_its_newest_run(made: Any, tmp_path: Path) -> N
     second = made("a", f1=0.6)
     assert newest(tmp_path / "a") == second
     assert newest(second) == second
-    with pytest.raises(UserError, match="neither a run nor a folder of runs"):
+    with pytest.raises(UserError, match=r"neither a run nor .* name them, e\.g\. runs/\*/\*"):
         newest(tmp_path)
 
 

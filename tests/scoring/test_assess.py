@@ -172,4 +172,5 @@ def test_generation_facts_count_what_went_wrong() -> None:
     made = [replace(p, generated=t, finish=e) for p, t, e in zip(base, texts, ends, strict=True)]
     assert generation_facts(made) == {
         "of": 6, "truncated": 2, "missing": 1, "empty": 2, "distinct": 5,
+        "empty_references": 0,
     }  # fmt: skip

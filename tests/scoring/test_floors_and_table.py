@@ -15,7 +15,7 @@ from ctfw.cli.tables import score_table
 from ctfw.errors import BadData
 from ctfw.scoring.floors import label_floors, score_all, text_floors
 from ctfw.scoring.resample import Estimate
-from ctfw.scoring.table import Cell, ScoreTable, build_table
+from ctfw.scoring.table import Cell, ScoreTable, binds, build_table
 from ctfw.types import Case, CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.accuracy import Accuracy
 from ctfw_plugins.metrics.bleu import Bleu
@@ -214,3 +214,10 @@ def test_rich_table_shows_every_row_and_note(table: ScoreTable) -> None:
         assert row.name in text
         assert row.cell("macro-f1").text() in text
     assert all(note in text.replace("\n", "") for note in table.notes[:1])
+
+
+def test_all_negative_is_a_floor_of_accuracy_and_claiming_all_none_of_coverage() -> None:
+    assert binds("all-negative", "accuracy")
+    assert binds("all-positive", "macro-f1")
+    assert binds("constant", "coverage")
+    assert not binds("all-positive", "coverage")

@@ -154,3 +154,15 @@ def test_patient_is_read_off_ct_rate_names_only() -> None:
     assert patient_of("train_12_ab_10.nii.gz") == "train_12"
     assert patient_of("valid_3_a") == "valid_3"
     assert patient_of("LIDC-IDRI-0001") == "LIDC-IDRI-0001"
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"), [("a,There is effusion, right.,No effusion.", 4), ("a,No effusion.", 2)]
+)
+def test_row_with_another_number_of_fields_is_refused(
+    tmp_path: Path, row: str, fields: int
+) -> None:
+    file = tmp_path / "theirs.csv"
+    file.write_text(f"case,generated,reference\n{row}\n")
+    with pytest.raises(BadData, match=rf"csv:2: {fields} fields for 3 columns; put texts"):
+        read_predictions(file)

@@ -88,12 +88,6 @@ def test_positions_go_before_the_mean_step(codes: np.ndarray, tmp_path: Path) ->
     assert np.array_equal(mask_on(uneven, saved(codes, tmp_path)), codes[[0, 1, 5, 11]])
 
 
-def test_slab_joins_the_slices_around(codes: np.ndarray, tmp_path: Path) -> None:
-    found = mask_on(volume(), saved(codes, tmp_path), slab_mm=9.0)
-    padded = np.pad(codes, ((1, 1), (0, 0), (0, 0)))
-    assert np.array_equal(found, padded[:-2] | padded[1:-1] | padded[2:])
-
-
 def test_outside_the_mask_nothing_is_set(tmp_path: Path) -> None:
     small = saved(np.full((2, 2, 2), 3), tmp_path)
     found = mask_on(volume(), small)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,8 +72,8 @@ def _header(keys: Sequence[str]) -> list[str]:
 
 
 def _names(members: Sequence[Outcome]) -> str:
-    first = members[0].name
-    return first.removesuffix(f"-{members[0].settings.get('seed')}").removesuffix("-seed")
+    """The name that the members share, without what a sweep adds for the seed."""
+    return re.sub(r"-seed=?\d+", "", members[0].name)
 
 
 def _state(outcome: Outcome) -> str:

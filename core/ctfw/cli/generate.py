@@ -43,7 +43,8 @@ def generate(
     quiet_libraries()
     backbone = backbone_of(packed, plugins)
     backbone.module().eval()
-    settings = Generation(**packed.facts["generation"])
+    known = {k: v for k, v in packed.facts["generation"].items() if k in Generation.model_fields}
+    settings = Generation(**known)
     text, finish = backbone.generate(backbone.see([backbone.encode(volume)]), settings)[0]
     if finish == "length":
         print(f"the report was cut at {settings.max_new_tokens} tokens", file=sys.stderr)

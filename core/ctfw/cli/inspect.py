@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ctfw.errors import NotCT, UnreadableVolume, UserError
+from ctfw.errors import UserError
 from ctfw.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -48,8 +48,11 @@ def inspect(
     Without a recipe or checkpoint: HU, 0.75 x 0.75 x 1.5 mm, window -1000 to 1000, 10 slices.
     """
     plugins = load_plugins()
+    if checkpoint is not None and recipe is not None:
+        raise UserError("give --recipe or --checkpoint, not both")
     pipeline = _pipeline(plugins, recipe, profile, checkpoint)
-    refused = [scan for scan in scans if not _one(scan, pipeline, out)]
+    used: set[Path] = set()
+    refused = [scan for scan in scans if not _one(scan, pipeline, out, used)]
     if refused:
         raise UserError(f"{len(refused)} of {len(scans)} scans refused")
 
@@ -72,7 +75,7 @@ def _pipeline(
     return bare_pipeline(plugins, settings.loader, list(settings.preprocess), context)
 
 
-def _one(scan: Path, pipeline: VolumePipeline, out: Path) -> bool:
+def _one(scan: Path, pipeline: VolumePipeline, out: Path, used: set[Path]) -> bool:
     """Inspect one scan; False when it is refused, with the reason said."""
     from ctfw.volumes.sheet import contact_sheet
 
@@ -80,16 +83,16 @@ def _one(scan: Path, pipeline: VolumePipeline, out: Path) -> bool:
     try:
         raw = pipeline.source(scan)
         seen = pipeline(scan)
-    except (NotCT, UnreadableVolume) as error:
+    except UserError as error:
         print(f"{scan}\n  refused: {error}", file=sys.stderr)
         if raw is not None:
-            name = _sheet_name(scan, out)
+            name = _sheet_name(scan, out, used)
             print(f"  contact sheet: {contact_sheet(raw, None, scan.name, str(error), name)}")
         return False
     for line in facts(scan, raw, seen):
         print(line)
     verdict = next((d.text for d in seen.provenance if d.step == "rescale-hu"), "usable")
-    sheet = contact_sheet(raw, seen, scan.name, verdict, _sheet_name(scan, out))
+    sheet = contact_sheet(raw, seen, scan.name, verdict, _sheet_name(scan, out, used))
     print(f"  contact sheet: {sheet}")
     return True
 
@@ -110,8 +113,13 @@ def facts(scan: Path, raw: Volume, seen: Volume) -> list[str]:
     return lines
 
 
-def _sheet_name(scan: Path, out: Path) -> Path:
+def _sheet_name(scan: Path, out: Path, used: set[Path]) -> Path:
+    """A name of its own for each scan of one call, also where base names are the same."""
     name = scan.name
     for ending in (".nii.gz", ".nii", ".npy", ".npz", ".dcm"):
         name = name.removesuffix(ending)
-    return out / f"{name}.sheet.png"
+    number, found = 2, out / f"{name}.sheet.png"
+    while found in used:
+        number, found = number + 1, out / f"{name}-{number}.sheet.png"
+    used.add(found)
+    return found

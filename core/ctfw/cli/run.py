@@ -45,6 +45,10 @@ def resume(
     directory, resolved = reopen(folder, plugins)
     if directory.status.get("state") == "finished":
         print(f"{folder} is finished", file=sys.stderr)
+        if not (folder / "report.html").is_file():
+            from ctfw.page.build import build_page
+
+            build_page(folder)
         show_result(directory)
         return
     execute(resolved, plugins, directory)
@@ -62,7 +66,8 @@ def execute(recipe: ResolvedRecipe, plugins: Plugins, directory: RunDirectory) -
     try:
         run_recipe(recipe, plugins, directory)
     except BaseException:
-        print(f"to go on: ctfw resume {directory.path}", file=sys.stderr)
+        if (directory.path / "stages").is_dir():
+            print(f"to go on: ctfw resume {directory.path}", file=sys.stderr)
         raise
     show_result(directory)
 

@@ -68,6 +68,8 @@ def score(
         f"{generation['distinct']} distinct texts of {generation['of']}; {generation['empty']} "
         f"empty, {generation['missing']} missing, {generation['truncated']} cut at the limit"
     )
+    if empty := generation["empty_references"]:
+        print(f"{empty} references are empty: each counts as a report without findings")
     if out is not None:
         _write(out, found, facts)
 
@@ -93,6 +95,8 @@ def _file(path: Path, train: Path | None, names: dict[str, str], plugins: Plugin
 
     metrics = {name: built("metric", name) for name in METRICS}
     predictions = read_predictions(path, names)
+    if any(p.labels is not None or p.reference_labels is not None for p in predictions):
+        print(f"labels in {path} are not used: {LABELER} reads both texts", file=sys.stderr)
     cases = read_reports(train) if train is not None else ()
     return assess(predictions, metrics, built("labeler", LABELER), cases)
 

@@ -29,12 +29,17 @@ def print_facts(facts: dict[str, Any], title: str) -> None:
     known = {column.name for column in table.columns}
     shown = [name for name in COLUMNS if name in known] or None
     marked = "SYNTHETIC data, " if facts.get("synthetic") else ""
-    heading = f"{title}: {marked}{facts['cases']} cases of {facts['patients']} patients"
+    counts = f"{_count(facts['cases'], 'case')} of {_count(facts['patients'], 'patient')}"
+    heading = f"{title}: {marked}{counts}"
     width = None if sys.stdout.isatty() else 140
     console = Console(width=width, highlight=False)
     console.print(score_table(table, heading, shown, interval=False))
     for line in reliance_lines(facts):
         print(line)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def reliance_lines(facts: dict[str, Any]) -> list[str]:
@@ -44,10 +49,8 @@ def reliance_lines(facts: dict[str, Any]) -> list[str]:
     if gain := reliance.get("grounded_gain"):
         lines.append(f"grounded gain (macro-F1, own minus another patient's image): {words(gain)}")
     for name, value in (reliance.get("likelihood") or {}).items():
-        other = {"another": "another patient's", "noise": "a noise", "blank": "a blank"}[name]
-        lines.append(
-            f"likelihood reliance (NLL per token, {other} minus own image): {words(value)}"
-        )
+        other = {"another": "another patient's image"}.get(name, f"{name} image")
+        lines.append(f"likelihood reliance (NLL per token, {other} minus own): {words(value)}")
     return lines
 
 

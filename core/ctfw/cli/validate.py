@@ -11,9 +11,10 @@ import typer
 
 from ctfw.cli.options import Profile, Set
 from ctfw.component import Component
+from ctfw.engine.launch import lacking
 from ctfw.errors import Problem, RecipeInvalid, UserError
 from ctfw.plugins import Plugins, load_plugins
-from ctfw.recipe import Variant, expand, preflight
+from ctfw.recipe import Variant, expand
 
 
 def validate(
@@ -74,7 +75,7 @@ class _AnyVariable(dict[str, str]):
 
 def _lacking(variants: list[Variant]) -> list[Problem]:
     """What this machine lacks for any of the variants, each thing once."""
-    found = [problem for variant in variants for problem in preflight(variant.recipe)]
+    found = [problem for variant in variants for problem in lacking(variant.recipe)]
     return list(dict.fromkeys(found))
 
 

@@ -30,6 +30,8 @@ def make_accelerator(training: Training) -> Accelerator:
             f"training.device is {wanted!r}, but torch sees no GPU; set it to auto or cpu"
         )
     _forget()
+    if ":" in wanted:
+        torch.cuda.set_device(wanted)
     return Accelerator(
         cpu=wanted == "cpu",
         mixed_precision=PRECISION[training.precision],

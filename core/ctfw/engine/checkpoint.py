@@ -97,5 +97,5 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
         raise BadCheckpoint(f"{checkpoint} is not a ctfw checkpoint: it has no ctfw.json")
     try:
         return dict(read_json(file))
-    except (ValueError, TypeError) as error:
+    except (UserError, ValueError, TypeError) as error:
         raise BadCheckpoint(f"{file} cannot be read: {error}") from error

@@ -53,7 +53,15 @@ class ImageBank:
         if negative.case is not None:
             return self.volume(negative.case)
         assert negative.transform is not None
-        return negative.transform(self.volume(anchor))
+        source = self.volume(anchor)
+        made = negative.transform(source)
+        if not isinstance(made, Volume) or made.array.shape != source.array.shape:
+            shape = getattr(getattr(made, "array", None), "shape", type(made).__name__)
+            raise UserError(
+                f"the negative of case {anchor.id} should have the anchor's shape "
+                f"{source.array.shape} and has {shape}: the sampler's transform is at fault"
+            )
+        return made
 
     def prepare(self, cases: Sequence[Case], workers: int | None = None) -> dict[str, str]:
         """Run the chain for every case in worker processes, so that its stores are filled.

@@ -15,6 +15,7 @@ from ctfw.errors import BadData, UserError
 from ctfw.observers import Observers
 from ctfw.runs.directory import RunDirectory, checkpoint_of, now
 from ctfw.runs.files import write_json
+from ctfw.runs.lock import only_one, stoppable
 
 if TYPE_CHECKING:
     from ctfw.plugins import Plugins
@@ -30,6 +31,11 @@ def run_recipe(recipe: ResolvedRecipe, plugins: Plugins, run: RunDirectory) -> N
     A kill at any time leaves a folder that `ctfw resume` takes up. Raises what a stage raises,
     after status.json and the page say so.
     """
+    with only_one(run.path, run.status.get("pid")), stoppable():
+        _run(recipe, plugins, run)
+
+
+def _run(recipe: ResolvedRecipe, plugins: Plugins, run: RunDirectory) -> None:
     observers = Observers(plugins.manager, say)
     quiet_libraries()
     started = run.status.get("started") or now()
@@ -40,16 +46,21 @@ def run_recipe(recipe: ResolvedRecipe, plugins: Plugins, run: RunDirectory) -> N
         shared = _shared(recipe, plugins, run, observers)
         for name in recipe.stages:
             _stage(recipe, name, shared, run, observers)
-        run.set_status(state="finished", ended=now(), stage=None)
+        run.set_status(state="finished", ended=now(), stage=None, error=None)
     except BaseException as error:
         problem = error
         state = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
-        words = str(error) if isinstance(error, UserError) else traceback.format_exc()
-        run.set_status(state=state, ended=now(), error=words)
+        run.set_status(state=state, ended=now(), error=_words(error))
         raise
     finally:
         observers.notify("ctfw_run_finished", run=run.path, error=problem)
         _page(run, problem)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return str(error) if isinstance(error, UserError) else traceback.format_exc()
 
 
 def say(text: str) -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ctfw.page.records import Estimate, Row, ScoreFile, Table
-from ctfw.scoring.floors import LABEL_FLOORS
-from ctfw.scoring.table import TEXT_FLOORS_ONLY, WITHOUT_FLOOR
+from ctfw.scoring.table import WITHOUT_FLOOR, binds
 
 Tone = Literal["good", "open", "bad", "none"]
 
@@ -150,11 +149,10 @@ def best_floor(table: Table, column: str) -> Row | None:
     direction = next((c.higher_is_better for c in table.columns if c.name == column), None)
     if direction is None or column in WITHOUT_FLOOR:
         return None
-    by_construction = LABEL_FLOORS if column in TEXT_FLOORS_ONLY else ()
     floors = [
         (value, row)
         for row in table.rows
-        if row.kind == "floor" and row.name not in by_construction
+        if row.kind == "floor" and binds(row.name, column)
         if (value := _value(row, column)) is not None
     ]
     sign = 1.0 if direction else -1.0

@@ -53,8 +53,13 @@ def newest(path: Path) -> Path:
         return path
     inside = sorted(p.parent for p in path.glob("*/resolved.yaml"))
     if not inside:
-        raise UserError(f"{path} is neither a run nor a folder of runs")
+        below = " (its folders hold runs: name them, e.g. runs/*/*)" if _holds_runs(path) else ""
+        raise UserError(f"{path} is neither a run nor the folder of a recipe's runs{below}")
     return inside[-1]
+
+
+def _holds_runs(path: Path) -> bool:
+    return any(path.glob("*/*/resolved.yaml"))
 
 
 def differing(outcomes: Sequence[Outcome]) -> list[str]:

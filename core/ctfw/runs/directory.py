@@ -78,6 +78,16 @@ def write_pointer(folder: Path, name: str, target: str) -> None:
     write_text(folder / name, target + "\n")
 
 
+def _pointed_at(pointer: Path) -> Path:
+    name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if not name or not (pointer.parent / name).is_dir():
+        there = ", ".join(sorted(p.name for p in pointer.parent.glob("step-*"))) or "none"
+        raise BadCheckpoint(
+            f"{pointer} should name a checkpoint beside it and says {name!r}; there are: {there}"
+        )
+    return pointer.parent / name
+
+
 def checkpoint_of(path: Path, which: str = "best") -> Path:
     """The checkpoint folder meant by a checkpoint, a stage or a run folder.
 
@@ -87,7 +97,7 @@ def checkpoint_of(path: Path, which: str = "best") -> Path:
         return path
     pointer = path / "checkpoints" / which
     if pointer.is_file():
-        return path / "checkpoints" / pointer.read_text().strip()
+        return _pointed_at(pointer)
     stages = path / "stages"
     if stages.is_dir():
         made = [s for s in stages.iterdir() if (s / "checkpoints" / which).is_file()]

@@ -158,6 +158,7 @@ def generation_facts(predictions: Sequence[Prediction]) -> dict[str, Any]:
         "missing": sum(p.finish == "missing" for p in predictions),
         "empty": sum(not text.strip() for text in texts),
         "distinct": len(set(texts)),
+        "empty_references": sum(not p.reference.strip() for p in predictions),
     }
 
 

@@ -117,9 +117,18 @@ def _csv_rows(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
         io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ","
     )
     try:
-        return [(reader.line_num, row) for row in reader]
+        rows: list[tuple[int, Mapping[Any, Any]]] = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise BadData(f"{path}:{reader.line_num}: not a valid CSV file: {error}") from error
+    columns = len(reader.fieldnames or ())
+    for number, row in rows:
+        fields = columns + len(row.get(None) or ()) - sum(v is None for v in row.values())
+        if fields != columns:
+            raise BadData(
+                f"{path}:{number}: {fields} fields for {columns} columns; put texts that hold a "
+                "comma or a line break in double quotes"
+            )
+    return rows
 
 
 def _json_rows(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:

@@ -28,9 +28,14 @@ LOWER_IS_BETTER = frozenset({"hallucination-rate", "nll", "perplexity"})
 WITHOUT_DIRECTION = frozenset({"positives-generated", "positives-reference"})
 # A silent report is perfect in these, so that no floor tells anything.
 WITHOUT_FLOOR = frozenset({"specificity", "precision", "hallucination-rate"}) | WITHOUT_DIRECTION
-# One of the two label floors is perfect in these by construction; only text floors bind there.
-TEXT_FLOORS_ONLY = frozenset({"accuracy", "coverage", "coverage-report", "coverage-macro"})
+# "All labels positive" is perfect in these by construction; only the other floors bind there.
+PERFECT_BY_CLAIMING_ALL = frozenset({"coverage", "coverage-report", "coverage-macro"})
 _BELOW = "▼"
+
+
+def binds(floor: str, column: str) -> bool:
+    """Whether a score must be above this floor to tell anything."""
+    return not (floor == "all-positive" and column in PERFECT_BY_CLAIMING_ALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +235,7 @@ def _marked(row: Row, table: ScoreTable) -> Row:
             sign * other.cell(column.name).value
             for other in table.rows
             if other.kind == "floor"
-            and not (other.name in LABEL_FLOORS and column.name in TEXT_FLOORS_ONLY)
+            and binds(other.name, column.name)
             and not math.isnan(other.cell(column.name).value)
         ]
         below = bool(floors) and sign * cell.value < max(floors)

@@ -9,18 +9,29 @@ import numpy as np
 from ctfw.types import Volume
 
 
-def mask_on(volume: Volume, mask: Path, *, slab_mm: float = 0.0) -> np.ndarray:
+def mask_on(volume: Volume, mask: Path) -> np.ndarray:
     """(z, y, x) int32 bit field of `mask` sampled on the grid of `volume`.
 
-    Bit l is set where label l is. Each voxel takes the nearest mask voxel; with `slab_mm` the
-    bits of all mask slices within half that distance above and below are joined. Outside the
-    mask nothing is set. Both grids are related through their affines, so the mask may have
-    another spacing or orientation than the volume.
+    Bit l is set where label l is. Each voxel takes the nearest mask voxel; outside the mask
+    nothing is set. Both grids are related through their affines, so the mask may have another
+    spacing or orientation than the volume.
     """
     codes, affine = _read(mask)
+    _depth, height, width = volume.array.shape
+    along = volume.affine[:3, 2] / np.linalg.norm(volume.affine[:3, 2])
+    inverse = np.linalg.inv(affine)
+    y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    plane = np.stack([x, y, np.zeros_like(x), np.ones_like(x)]).reshape(4, -1).astype(float)
+    base = (volume.affine @ plane)[:3]
     out = np.zeros(volume.array.shape, np.int32)
-    for shift in _slab(slab_mm, float(np.linalg.norm(affine[:3, 2]))):
-        out |= _sample(volume, codes, affine, shift)
+    for k, position in enumerate(volume.slice_positions_mm):
+        points = base + (along * position)[:, None]
+        index = np.rint(inverse[:3, :3] @ points + inverse[:3, 3:]).astype(int)
+        inside = np.all((index >= 0) & (index < np.array(codes.shape)[:, None]), axis=0)
+        row = np.zeros(height * width, np.int32)
+        i, j, n = index[:, inside]
+        row[inside] = codes[i, j, n]
+        out[k] = row.reshape(height, width)
     return out
 
 
@@ -34,31 +45,3 @@ def _read(mask: Path) -> tuple[np.ndarray, np.ndarray]:
         content = igzip.decompress(content)
     image = nib.Nifti1Image.from_bytes(content)
     return np.asanyarray(image.dataobj).astype(np.int32, copy=False), np.asarray(image.affine)
-
-
-def _slab(slab_mm: float, spacing: float) -> list[float]:
-    """Distances above and below the slice at which to look, mm."""
-    if slab_mm <= 0:
-        return [0.0]
-    reach = int(slab_mm / 2 / spacing)
-    return [k * spacing for k in range(-reach, reach + 1)]
-
-
-def _sample(volume: Volume, codes: np.ndarray, affine: np.ndarray, shift: float) -> np.ndarray:
-    """Nearest codes at the centres of `volume`'s voxels, moved by `shift` mm along the scan."""
-    _depth, height, width = volume.array.shape
-    along = volume.affine[:3, 2] / np.linalg.norm(volume.affine[:3, 2])
-    inverse = np.linalg.inv(affine)
-    y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-    plane = np.stack([x, y, np.zeros_like(x), np.ones_like(x)]).reshape(4, -1).astype(float)
-    base = (volume.affine @ plane)[:3]
-    out = np.zeros(volume.array.shape, np.int32)
-    for k, position in enumerate(volume.slice_positions_mm):
-        points = base + (along * (position + shift))[:, None]
-        index = np.rint(inverse[:3, :3] @ points + inverse[:3, 3:]).astype(int)
-        inside = np.all((index >= 0) & (index < np.array(codes.shape)[:, None]), axis=0)
-        row = np.zeros(height * width, np.int32)
-        i, j, n = index[:, inside]
-        row[inside] = codes[i, j, n]
-        out[k] = row.reshape(height, width)
-    return out

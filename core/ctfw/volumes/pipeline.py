@@ -11,7 +11,7 @@ from typing import Any
 from ctfw.component import Block
 from ctfw.config import local_fields
 from ctfw.contracts import Preprocessor, VolumeStore
-from ctfw.errors import NotCT, UnreadableVolume
+from ctfw.errors import UnreadableVolume, UserError
 from ctfw.types import Case, Volume
 from ctfw.volumes.geometry import canonical
 
@@ -56,7 +56,7 @@ class VolumePipeline:
             raise UnreadableVolume(f"{path}: {error}") from error
 
     def __call__(self, path: Path, case: Case | None = None) -> Volume:
-        """The volume after the last step. Raises UnreadableVolume or NotCT, naming the path."""
+        """The volume after the last step. Raises a UserError that names the path, e.g. NotCT."""
         path = Path(path)
         keys = self._keys(path, case)
         start, volume = self._stored(keys)
@@ -66,7 +66,7 @@ class VolumePipeline:
             step = self.steps[index]
             try:
                 volume = step(volume, case)
-            except (UnreadableVolume, NotCT) as error:
+            except UserError as error:
                 raise type(error)(f"{path}: {error}") from error
             if index in keys:
                 assert isinstance(step, VolumeStore)

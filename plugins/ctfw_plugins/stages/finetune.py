@@ -84,7 +84,10 @@ class Finetune:
                     continue
 
                 state.step = pair.step + 1
-                values = logged.mean() | {"learning_rate": rate, "grad_norm": float(norm)}
+                values = logged.mean() | {
+                    "learning_rate": rate,
+                    "grad_norm": float("nan" if norm is None else norm),
+                }
                 if accelerator.is_main_process:
                     context.step({"step": state.step, "epoch": plan.epoch_of(state.step)} | values)
                 progress.advance(note=f"loss {values['positive']:.3f}")

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ctfw.contracts import NegativeSampler
 from ctfw.engine.images import TokenBank, ahead
+from ctfw.errors import UserError
 from ctfw.seed import stream
 from ctfw.types import Case, CaseTable, Negative
 from ctfw_plugins.stages.plan import Place, TrainingPlan
@@ -67,10 +70,32 @@ class PairSource:
                 self.sampler.refresh(place.epoch, self.plan.seed)
             anchor = self.cases[place.case]
             rng = stream(self.plan.seed, self.plan.stage, "negative", place.epoch, anchor.id)
-            drawn.append(self.sampler.draw(anchor, rng))
+            drawn.append(self._checked(anchor, self.sampler, rng))
             if len(self.examples) < EXAMPLES:
                 self.examples.append((anchor, drawn[-1]))
         return drawn
+
+    def _checked(
+        self, anchor: Case, sampler: NegativeSampler, rng: np.random.Generator
+    ) -> Negative:
+        """A draw that keeps the contract. Raises UserError, naming sampler and case."""
+        who = f"negative sampler {type(sampler).__module__}.{type(sampler).__name__}"
+        try:
+            negative = sampler.draw(anchor, rng)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"{who} failed for case {anchor.id}: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(negative, Negative):
+            raise UserError(f"{who} returned {negative!r:.60} for case {anchor.id}, not a Negative")
+        if negative.case is not None and negative.case.patient == anchor.patient:
+            raise UserError(
+                f"{who} drew a scan of the same patient for case {anchor.id} "
+                f"({negative.case.id}): its report would be trained away"
+            )
+        return negative
 
     def _load(self, step: int, places: list[Place]) -> Any:
         anchors = [self.cases[place.case] for place in places]

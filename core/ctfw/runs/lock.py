@@ -1,0 +1,52 @@
+"""One process per run: two that train in one folder would write over each other."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ctfw.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there the folder is not guarded
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def only_one(folder: Path, pid: Any = None) -> Iterator[None]:
+    """Hold the folder while working in it. Raises UserError when another process does.
+
+    The lock belongs to the process, so a killed one leaves none behind.
+    """
+    with (folder / ".lock").open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                by = f" (process {pid})" if pid else ""
+                raise UserError(
+                    f"{folder} is being worked on by another ctfw{by}; wait for it, or stop it"
+                ) from error
+        yield
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn SIGTERM, which batch schedulers send, into the interruption that Ctrl-C is."""
+
+    def stop(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: leave signals to who owns it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
