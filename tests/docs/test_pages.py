@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import ctfw
+from ctfw import hooks
 from ctfw.cli import VERBS, command_of
 from ctfw.plugins import load_plugins
 from ctfw.recipe import expand
@@ -193,6 +195,20 @@ def test_plugin_of_the_readme_keeps_the_contract(
     plugin = importlib.import_module("ctfw_mirror")
     catalog = load_plugins(discover=False, extra={"mirror": plugin}).catalog
     assert_component("negative_sampler", catalog.get("negative_sampler", "mirror"))
+
+
+def test_pyproject_of_the_readme_declares_its_plugin() -> None:
+    (block,) = [b for b in blocks("toml") if b.place.startswith("README.md")]
+    assert len(block.text.splitlines()) <= 8
+    project = tomllib.loads(block.text)["project"]
+    assert project["entry-points"][hooks.GROUP] == {"mirror": "ctfw_mirror"}
+    assert {"name", "version"} <= set(project)
+
+
+@pytest.mark.parametrize("path", page_files(), ids=name)
+def test_no_placeholder_is_left_in_a_page(path: Path) -> None:
+    comments = re.findall(r"<!--.*?-->", prose(path), re.DOTALL)
+    assert [text for text in comments if not text.startswith("<!-- Made by ")] == []
 
 
 def test_table_of_the_readme_names_every_component() -> None:

@@ -36,7 +36,8 @@ def test_committed_reference_is_what_the_code_makes(made: dict[str, str], page: 
 
 
 def test_no_page_is_left_over(made: dict[str, str]) -> None:
-    assert {path.name for path in (DOCS / "reference").iterdir()} == set(made)
+    written = {"glossary.md"}
+    assert {path.name for path in (DOCS / "reference").iterdir()} == set(made) | written
 
 
 def test_every_verb_has_a_section() -> None:
