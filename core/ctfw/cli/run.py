@@ -66,7 +66,7 @@ def execute(recipe: ResolvedRecipe, plugins: Plugins, directory: RunDirectory) -
     try:
         run_recipe(recipe, plugins, directory)
     except BaseException:
-        if (directory.path / "stages").is_dir():
+        if any(directory.path.glob("stages/*/*")):  # something has been done that is kept
             print(f"to go on: ctfw resume {directory.path}", file=sys.stderr)
         raise
     show_result(directory)
