@@ -145,9 +145,12 @@ def test_uses_and_cases_are_counted_in_whole_numbers(uses: dict[str, int]) -> No
 
 
 def test_lone_loss_is_drawn_as_a_point() -> None:
-    picture = figures.loss_curves(log(1))
-    assert picture is not None
-    assert "<use " in picture.svg
+    drawn = []
+    for terms in ({}, {"negative": 1.2}, {"negative": 1.2, "at_bound": 0.4}):
+        picture = figures.loss_curves(log(1, **terms))
+        assert picture is not None
+        drawn.append(len(re.findall(r"<use [^>]*stroke: var\(--(?:blue|orange)\)", picture.svg)))
+    assert drawn == [2, 4, 5]  # each term and its entry in the legend; the share has none
 
 
 def test_what_was_measured_once_is_a_number_and_no_picture() -> None:

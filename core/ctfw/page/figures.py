@@ -92,7 +92,7 @@ def loss_curves(log: TrainLog) -> Picture | None:
         points = _binned(share)
         x, y = zip(*points)
         axes[1].fill_between(x, y, color=ORANGE, alpha=0.35, lw=0)
-        axes[1].plot(x, y, color=ORANGE, lw=1.2)
+        axes[1].plot(x, y, "o-" if len(points) == 1 else "-", color=ORANGE, lw=1.2, ms=3.4)
         axes[1].set(ylim=(0, 1.02), yticks=[0, 0.5, 1], yticklabels=["0", "50 %", "100 %"])
         axes[1].set_ylabel("at bound")
     axes[-1].set_xlabel("optimizer step")
@@ -220,9 +220,18 @@ def _curve(
     axis: Axes, points: list[tuple[float, float]], colour: str, label: str, marker: str = ""
 ) -> None:
     """Markers tell two curves apart without their colours; a lone point needs one to show."""
-    marker = marker or "o" * (len(points) == 1)
+    alone = len(points) == 1
     x, y = zip(*_binned(points))
-    axis.plot(x, y, marker=marker, color=colour, lw=1.7, ms=3.4, markevery=0.12, label=label)
+    axis.plot(
+        x,
+        y,
+        marker=marker or "o" * alone,
+        color=colour,
+        lw=1.7,
+        ms=3.4,
+        markevery=None if alone else 0.12,  # a share of the curve's length, which is 0 for a point
+        label=label,
+    )
 
 
 def _whole(axis: Axis) -> None:
