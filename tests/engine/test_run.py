@@ -232,3 +232,12 @@ def test_missing_deepspeed_is_told_before_a_folder_is_made(
         f"{file}:3:20: training.engine: deepspeed-zero2 needs DeepSpeed, which is not installed "
         "(run: pip install 'ctfw[deepspeed]', or --set training.engine=accelerate)"
     )
+
+
+def test_several_processes_are_refused(
+    make: Make, plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, run = make()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="trains in one process"):
+        run_recipe(recipe, plugins, run)

@@ -7,6 +7,8 @@ there; the loops stay plain Python that can be read from top to bottom.
 from __future__ import annotations
 
 import math
+import os
+import socket
 from typing import Any
 
 import torch
@@ -59,6 +61,7 @@ def _deepspeed(training: Training) -> Any:
             f"training.engine is {training.engine!r}, which needs DeepSpeed; run: "
             "pip install 'ctfw[deepspeed]', or set training.engine to accelerate"
         ) from error
+    _one_process()
     plugin = DeepSpeedPlugin(
         zero_stage=int(training.engine[-1]),
         gradient_accumulation_steps=training.gradient_accumulation,
@@ -67,6 +70,16 @@ def _deepspeed(training: Training) -> Any:
     # Accelerate reads the batch size off a DataLoader, which our plan takes the place of.
     plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = training.batch_size
     return plugin
+
+
+def _one_process() -> None:
+    """Tell DeepSpeed what a launcher would; without one it looks for MPI."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in {**alone, "MASTER_PORT": str(port)}.items():
+        os.environ.setdefault(name, value)
 
 
 def learning_rate_at(training: Training, step: int, total: int) -> float:

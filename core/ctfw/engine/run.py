@@ -31,6 +31,11 @@ def run_recipe(recipe: ResolvedRecipe, plugins: Plugins, run: RunDirectory) -> N
     A kill at any time leaves a folder that `ctfw resume` takes up. Raises what a stage raises,
     after status.json and the page say so.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            "this version of ctfw trains in one process: start it with `ctfw run`, not with "
+            "torchrun, deepspeed or mpirun"
+        )
     with only_one(run.path, run.status.get("pid")), stoppable():
         _run(recipe, plugins, run)
 
