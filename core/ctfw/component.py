@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from ctfw.config import Strict
+from ctfw.config import Strict, local_fields
 from ctfw.errors import MissingPackage, UserError
 
 KINDS = (
@@ -105,9 +105,7 @@ class Block:
 
     def plain(self) -> dict[str, Any]:
         """The block as it stands in a resolved recipe: `use` and every setting."""
-        return {"use": self.component.qualified} | {
-            key: _plain(getattr(self.settings, key)) for key in type(self.settings).model_fields
-        }
+        return dict(plain(self))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -117,19 +115,24 @@ class Block:
         return core_schema.is_instance_schema(cls)
 
 
-def _plain(value: Any) -> Any:
-    """JSON-like form of a setting, blocks included."""
+def plain(value: Any, *, local: bool = True) -> Any:
+    """JSON-like form of a setting, blocks included; `local` keeps the fields marked `Local`."""
     if isinstance(value, Block):
-        return value.plain()
+        return {"use": value.component.qualified} | plain(value.settings, local=local)
     if isinstance(value, Strict):
-        return {key: _plain(getattr(value, key)) for key in type(value).model_fields}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        left_out = () if local else tuple(local_fields(type(value)))
+        return {
+            name: plain(getattr(value, name), local=local)
+            for name in type(value).model_fields
+            if name not in left_out
+        }
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
+        return {str(key): plain(item, local=local) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, local=local) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(item, local=local) for item in value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def _missing(need: str) -> str:

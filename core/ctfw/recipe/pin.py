@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ctfw
-from ctfw.component import Block
-from ctfw.config import Strict, local_fields
+from ctfw.component import plain as settings_of
 
 if TYPE_CHECKING:
     from ctfw.recipe.resolved import ResolvedRecipe
@@ -42,7 +41,7 @@ def plain(recipe: ResolvedRecipe) -> dict[str, Any]:
         "seed": recipe.seed,
         "synthetic": recipe.synthetic,
         **_shared(recipe, local=True),
-        "stages": {name: _plain(s.block, local=True) for name, s in recipe.stages.items()},
+        "stages": {name: settings_of(s.block, local=True) for name, s in recipe.stages.items()},
     }
 
 
@@ -53,36 +52,16 @@ def fingerprint(recipe: ResolvedRecipe) -> str:
         "seed": recipe.seed,
         "synthetic": recipe.synthetic,
         **_shared(recipe, local=False),
-        "stages": {name: _plain(s.block, local=False) for name, s in recipe.stages.items()},
+        "stages": {name: settings_of(s.block, local=False) for name, s in recipe.stages.items()},
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _shared(recipe: ResolvedRecipe, local: bool) -> dict[str, Any]:
     return {
-        name: _plain(getattr(recipe, name), local)
+        name: settings_of(getattr(recipe, name), local=local)
         for name in ("data", "backbone", "labeler", "training", "generation", "metrics")
     }
-
-
-def _plain(value: Any, local: bool) -> Any:
-    """JSON-like form; without the fields marked `Local` unless `local`."""
-    if isinstance(value, Block):
-        return {"use": value.component.qualified} | _plain(value.settings, local)
-    if isinstance(value, Strict):
-        left_out = () if local else tuple(local_fields(type(value)))
-        return {
-            name: _plain(getattr(value, name), local)
-            for name in type(value).model_fields
-            if name not in left_out
-        }
-    if isinstance(value, dict):
-        return {str(key): _plain(item, local) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, local) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted(_plain(item, local) for item in value)
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def lock(recipe: ResolvedRecipe) -> dict[str, Any]:

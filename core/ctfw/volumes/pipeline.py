@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctfw.component import Block
-from ctfw.config import local_fields
+from ctfw.component import Block, plain
 from ctfw.contracts import Preprocessor, VolumeStore
 from ctfw.errors import UnreadableVolume, UserError
 from ctfw.types import Case, Volume
@@ -18,10 +17,7 @@ from ctfw.volumes.geometry import canonical
 
 def spec_of(block: Block) -> str:
     """Identity of a chosen component: JSON of its settings without facts of the machine."""
-    plain = block.plain()
-    for name in local_fields(type(block.settings)):
-        plain.pop(name, None)
-    return json.dumps(plain, sort_keys=True)
+    return json.dumps(plain(block, local=False), sort_keys=True)
 
 
 class VolumePipeline:
