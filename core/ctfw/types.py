@@ -110,6 +110,8 @@ class Case:
     """A study with its report, labels and patient.
 
     image    the file or folder that a volume loader reads
+    views    the files of an X-ray study, one per view; each passes the preprocessing by itself and
+             the results are stacked along z. Empty for a CT, whose `image` is the whole study
     report   the text that a model should write (which sections: the data set's settings say)
     labels   (L,) int8 of 0 and 1 in the order of the table's `label_names`, or None
     mask     NIfTI on the image's grid, int32 bit field: bit l is set where label l is, or None
@@ -127,6 +129,7 @@ class Case:
     labels: np.ndarray | None = None
     lesions: tuple[Lesion, ...] = ()
     mask: Path | None = None
+    views: tuple[Path, ...] = ()
     hints: Mapping[str, Any] = field(default_factory=dict)
 
 
