@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ctfw.engine.context import Context, StageResult
     from ctfw.settings import Generation
+    from ctfw.volumes.stream import SliceStream
 
 
 @runtime_checkable
@@ -55,6 +56,18 @@ class VolumeLoader(Protocol):
 
 
 @runtime_checkable
+class StreamingLoader(VolumeLoader, Protocol):
+    """A loader that can also give the slices one by one, as they are stored.
+
+    Optional; without it `load` is used and the volume is held in memory.
+    """
+
+    def stream(self, path: Path) -> SliceStream:
+        """Read the header only. Raises as `load`; what is wrong with the voxels is raised while
+        they are read, at the latest after the last one."""
+
+
+@runtime_checkable
 class Preprocessor(Protocol):
     """`Volume` -> `Volume`; chained in the order of the recipe.
 
@@ -62,6 +75,14 @@ class Preprocessor(Protocol):
     """
 
     def __call__(self, volume: Volume, case: Case | None = None) -> Volume: ...
+
+
+@runtime_checkable
+class StreamingPreprocessor(Preprocessor, Protocol):
+    """A step that needs few slices at a time. Optional; both ways must give the same result."""
+
+    def stream(self, slices: SliceStream, case: Case | None = None) -> SliceStream:
+        """The slices after this step; nothing is read before they are asked for."""
 
 
 @runtime_checkable
@@ -79,6 +100,18 @@ class VolumeStore(Protocol):
 
     def keep(self, key: str, volume: Volume) -> None:
         """Write atomically: a reader never sees half a volume."""
+
+
+@runtime_checkable
+class StreamingStore(VolumeStore, Protocol):
+    """A store that writes slices as they pass and reads the ones that are asked for. Optional."""
+
+    def open(self, key: str) -> SliceStream | None:
+        """The stored slices, or None."""
+
+    def through(self, key: str, slices: SliceStream) -> SliceStream:
+        """The same slices, rounded as they are stored. Reading any of them reads and writes all;
+        the entry is there once the reader has come to the end."""
 
 
 @runtime_checkable
