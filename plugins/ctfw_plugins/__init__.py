@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ctfw.component import Component
 from ctfw.hooks import hookimpl
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
-from ctfw_plugins.datasets.configs import CTRateConfig, PhantomConfig
+from ctfw_plugins.datasets import configs as sets
 from ctfw_plugins.labelers.configs import CtRate18Config
 from ctfw_plugins.losses.configs import BoundedContrastConfig, CrossEntropyConfig
 from ctfw_plugins.metrics.configs import AccuracyConfig, BleuConfig, CoverageConfig, RougeLConfig
@@ -25,15 +25,39 @@ def ctfw_datasets() -> Iterable[Component]:
     yield Component(
         "phantom",
         "ctfw_plugins.datasets.phantom:Phantom",
-        PhantomConfig,
+        sets.PhantomConfig,
         "synthetic chest CTs with planted findings and reports that the image decides",
         needs=("nibabel", "joblib"),
     )
     yield Component(
         "ct-rate",
         "ctfw_plugins.datasets.ct_rate:CTRate",
-        CTRateConfig,
+        sets.CTRateConfig,
         "CT-RATE as it is on disk: volumes, reports, 18 labels, metadata",
+    )
+    yield Component(
+        "table",
+        "ctfw_plugins.datasets.table:Table",
+        sets.TableConfig,
+        "anybody's scans: a CSV, TSV, JSON or Parquet table with a row per scan",
+    )
+    yield Component(
+        "amos-mm",
+        "ctfw_plugins.datasets.amos_mm:AmosMM",
+        sets.AmosMMConfig,
+        "AMOS-MM: CT of chest, abdomen and pelvis with findings by region",
+    )
+    yield Component(
+        "iu-xray",
+        "ctfw_plugins.datasets.xray:IUXray",
+        sets.IUXrayConfig,
+        "IU X-Ray in R2Gen's annotation file: frontal and lateral view of each study",
+    )
+    yield Component(
+        "mimic-cxr",
+        "ctfw_plugins.datasets.xray:MimicCXR",
+        sets.MimicCXRConfig,
+        "MIMIC-CXR in R2Gen's annotation file: chest X-rays with their reports",
     )
 
 

@@ -7,9 +7,6 @@ train_1_a_1.nii.gz` (in `train/` before the correction of 2025), `radiology_text
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,17 @@ from ctfw.errors import BadData
 from ctfw.labels import CT_RATE_LABELS
 from ctfw.types import Case, CaseTable
 from ctfw_plugins.datasets import ct_rate_tables as tables
+from ctfw_plugins.datasets.common import (
+    NO_FILE,
+    NO_LABELS,
+    NO_REPORT,
+    LeftOut,
+    given,
+    held_out,
+    report_text,
+    say,
+    together,
+)
 from ctfw_plugins.datasets.configs import CTRateConfig
 
 _SPLITS = {"train": "train", "validation": "train", "test": "valid"}
@@ -26,7 +34,8 @@ _FILES = {
     "train": ("train_reports.csv", "train_predicted_labels.csv", "train_metadata.csv"),
     "valid": ("validation_reports.csv", "valid_predicted_labels.csv", "validation_metadata.csv"),
 }
-_NAMED = 5  # files that a warning names before it only counts
+_NO_CHEST = "listed as no chest CT"
+_OBLIQUE = "of the first version whose slices are not axial"
 
 
 class CTRate:
@@ -46,6 +55,12 @@ class CTRate:
         own = (config.root / "radiology_text_reports").is_dir()
         self.root = nested if not own and nested.is_dir() else config.root
         self._found: dict[str, list[Case]] = {}
+        self._left_out: dict[str, LeftOut] = {}
+
+    @property
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """Reason in words -> volumes that are not used; grows as cases are read."""
+        return together(self._left_out.values())
 
     def prepare(self) -> None:
         """Check the folder and its tables. Raises BadData; writes nothing."""
@@ -61,8 +76,8 @@ class CTRate:
         source = _SPLITS[split]
         found = self._read(source)
         if source == "train":
-            held_out = self._held_out({case.patient for case in found})
-            found = [c for c in found if (c.patient in held_out) == (split == "validation")]
+            held = held_out((case.patient for case in found), self.config.validation_share)
+            found = [case for case in found if (case.patient in held) == (split == "validation")]
         if not found:
             raise BadData(
                 f"CT-RATE: no case of the {split} split is usable in {self._folder(source)[0]}; "
@@ -84,14 +99,6 @@ class CTRate:
         if self.config.version == "fixed" or (self.config.version == "auto" and fixed.is_dir()):
             return fixed, "fixed"
         return self.root / source, "v1"
-
-    def _held_out(self, patients: set[str]) -> set[str]:
-        """The patients of the validation split; at least one where there are two."""
-        ranked = sorted((_fraction(patient), patient) for patient in patients)
-        chosen = {patient for value, patient in ranked if value < self.config.validation_share}
-        if not chosen and len(ranked) > 1:
-            chosen = {ranked[0][1]}
-        return chosen
 
     def _read(self, source: str) -> list[Case]:
         """Every usable volume of a folder, in the order of the report table."""
@@ -115,39 +122,43 @@ class CTRate:
         no_chest = tables.read_names(self.root / "metadata" / f"no_chest_{source}.txt")
         known = [table for table in (texts, labels, facts) if table is not None]
         cases: list[Case] = []
-        left_out: Counter[str] = Counter()
-        absent: list[str] = []
+        left = self._left_out[source] = LeftOut()
         taken: set[str] = set()
         for volume in _volumes(known, folder):
             scan = tables.scan_of(volume)
             if self.config.reconstructions == "first" and scan in taken:
                 continue
             case = self._case(volume, folder, texts.get(volume), labels)
+            told = facts.get(volume) if facts else None
             if volume in no_chest:
-                left_out["listed as no chest CT"] += 1
+                left.add(_NO_CHEST, volume)
             elif isinstance(case, str):
-                left_out[case] += 1
+                left.add(case, volume)
+            elif version == "v1" and not tables.is_axial(told):
+                left.add(_OBLIQUE, volume)
             elif not case.image.is_file():
-                absent.append(volume)
+                left.add(NO_FILE, volume)
             else:
                 taken.add(scan)
-                hints = tables.scan_facts(facts.get(volume) if facts else None)
-                cases.append(replace(case, hints=hints | {"folder_version": version}))
-        self._warn(folder, left_out, absent, len(cases))
+                hints = tables.scan_facts(told) | {"folder_version": version}
+                cases.append(replace(case, hints=hints))
+        if left:
+            text = f"{len(cases)} volumes used, left out: {left.words()}"
+            say(self.context, f"CT-RATE: {folder}: {text}")
         return cases
 
     def _case(
         self, volume: str, folder: Path, text: tables.Row | None, labels: tables.Table
     ) -> Case | str:
         """The case of a volume, or in words why there is none."""
-        findings = tables.given(text["Findings_EN"]) if text else ""
-        impression = tables.given(text["Impressions_EN"]) if text else ""
-        report = self._report(findings, impression)
+        findings = given(text["Findings_EN"]) if text else ""
+        impression = given(text["Impressions_EN"]) if text else ""
+        report = report_text(findings, impression, self.config.sections)
         if not report:
-            return "without a report"
+            return NO_REPORT
         row = labels.get(volume)
         if row is None:
-            return "without labels"
+            return NO_LABELS
         scan, patient = tables.scan_of(volume), tables.patient_of(volume)
         return Case(
             id=volume,
@@ -166,28 +177,6 @@ class CTRate:
             return None
         return tables.Table(path, ("RescaleSlope", "RescaleIntercept", "XYSpacing", "ZSpacing"))
 
-    def _report(self, findings: str, impression: str) -> str:
-        """The text to write; a section that is not given is left out."""
-        if self.config.sections == "findings":
-            return findings
-        parts = (("Findings", findings), ("Impression", impression))
-        return " ".join(f"{name}: {text}" for name, text in parts if text)
-
-    def _warn(self, folder: Path, left_out: Counter[str], absent: list[str], kept: int) -> None:
-        """Say once what was left out, and why."""
-        parts = [f"{count} {reason}" for reason, count in left_out.items()]
-        if absent:
-            named = ", ".join(absent[:_NAMED]) + (", ..." if len(absent) > _NAMED else "")
-            parts.append(f"{len(absent)} whose file is missing ({named})")
-        if not parts:
-            return
-        text = f"CT-RATE: {folder}: {kept} volumes used, left out: {'; '.join(parts)}"
-        log = getattr(self.context, "log", None)
-        if callable(log):
-            log(text)
-        else:
-            warnings.warn(text, stacklevel=2)
-
 
 def _volumes(known: list[tables.Table], folder: Path) -> list[str]:
     """The volumes that the tables name, scan by scan; what is on disk where they name scans only.
@@ -205,9 +194,3 @@ def _volumes(known: list[tables.Table], folder: Path) -> list[str]:
         for group in scans.values()
         for volume in sorted(group, key=lambda name: int(name.rsplit("_", 1)[1]))
     ]
-
-
-def _fraction(patient: str) -> float:
-    """A number in [0, 1) that depends on the patient's name alone."""
-    digest = hashlib.sha256(f"validation|{patient}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

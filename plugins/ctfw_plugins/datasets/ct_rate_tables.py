@@ -15,7 +15,8 @@ from ctfw.errors import BadData, did_you_mean
 
 _SUFFIXES = (".nii.gz", ".nii", ".npz", ".mha")
 _KEYS = ("VolumeName", "AccessionNo")
-_MISSING = frozenset({"", "nan", "none", "not given", "not given."})
+_AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_TILT = math.sin(math.radians(20))
 
 Row = Mapping[str, str]
 
@@ -91,12 +92,6 @@ class Table:
         return self.rows.get(volume) or self.rows.get(scan_of(volume))
 
 
-def given(text: str | None) -> str:
-    """A section without stray white space; empty where the table says that there is none."""
-    clean = " ".join((text or "").split())
-    return "" if clean.lower() in _MISSING else clean
-
-
 def label_vector(table: Table, row: Row, names: Sequence[str]) -> np.ndarray:
     """(L,) int8 in the order of `names`, found by column name. Raises BadData for other values."""
     values = []
@@ -127,6 +122,19 @@ def scan_facts(row: Row | None) -> dict[str, Any]:
     except (ValueError, SyntaxError, TypeError, IndexError):
         pass
     return facts
+
+
+def is_axial(row: Row | None) -> bool:
+    """Whether rows run to the patient's left and columns to the back, as far as the table says.
+
+    ImageOrientationPatient is spelt `[1, 0, 0, 0, 1, 0]` or `[1.000000, ..., -0.000000]`; up to
+    20 degrees of tilt count as axial, and so does a blank.
+    """
+    try:
+        cosines = [float(part) for part in ast.literal_eval(row["ImageOrientationPatient"])]  # type: ignore[index]
+    except (ValueError, SyntaxError, TypeError, KeyError):
+        return True
+    return len(cosines) != 6 or bool(np.allclose(cosines, _AXIAL, atol=_TILT))
 
 
 def read_names(path: Path) -> frozenset[str]:
