@@ -126,11 +126,9 @@ class SplitFiles(Strict):
 class TableConfig(DatasetConfig):
     """Anybody's scans: a table with a row per scan that gives its file and its report."""
 
-    file: TableFile | None = Field(
-        None, description="the table: .csv, .tsv, .json, .jsonl (each also .gz) or .parquet"
-    )
-    files: SplitFiles | None = Field(
-        None, description="instead of `file`: one table per split, {train: .., test: ..}"
+    file: Annotated[Path | SplitFiles, Local()] = Field(
+        description="the table: .csv, .tsv, .json, .jsonl (each also .gz) or .parquet; or one per "
+        "split, {train: .., validation: .., test: ..}"
     )
     root: Root | None = Field(
         None, description="folder that relative image paths start from; null: the table's own"
@@ -185,8 +183,6 @@ class TableConfig(DatasetConfig):
 
     @model_validator(mode="after")
     def _together(self) -> TableConfig:
-        if (self.file is None) == (self.files is None):
-            raise ValueError("give `file`, or `files` with one table per split")
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share and test_share leave nothing to train on")
         told = self.columns.labels

@@ -42,7 +42,7 @@ class Table:
         self.config = config
         self.context = context
         self.label_names = config.label_names
-        self.name = f"table {config.file}" if config.file else "table"
+        self.name = f"table {config.file}" if isinstance(config.file, Path) else "table"
         self._left_out = LeftOut()
         self._read: list[Case] | None = None
         self._by_hash = False
@@ -84,7 +84,7 @@ class Table:
         cases: list[Case] = []
         places: dict[str, list[str]] = {}
         said = ""
-        has_split = self.config.files is not None
+        has_split = not isinstance(self.config.file, Path)
         for split, file in self._files():
             rows = read_table(file.expanduser(), self.config.encoding, self.config.delimiter)
             columns = find_columns(rows, self.config.columns)
@@ -108,11 +108,9 @@ class Table:
 
     def _files(self) -> list[tuple[str, Path]]:
         """(split or "", file) of each table."""
-        if self.config.file is not None:
+        if isinstance(self.config.file, Path):
             return [("", self.config.file)]
-        files = self.config.files
-        assert files is not None
-        each = ((split, getattr(files, split)) for split in SPLITS)
+        each = ((split, getattr(self.config.file, split)) for split in SPLITS)
         return [(split, file) for split, file in each if file is not None]
 
     def _with_validation(self, cases: list[Case]) -> list[Case]:
