@@ -17,7 +17,7 @@ from ctfw_plugins.metrics.configs import AccuracyConfig, BleuConfig, CoverageCon
 from ctfw_plugins.preprocess import configs as steps
 from ctfw_plugins.samplers.configs import GaussConfig, HeterConfig
 from ctfw_plugins.stages.configs import FinetuneConfig, ReportConfig, VisionWarmupConfig
-from ctfw_plugins.volumes.configs import DicomConfig, NiftiConfig, NpyConfig
+from ctfw_plugins.volumes.configs import DicomConfig, ItkConfig, NiftiConfig, NpyConfig
 
 
 @hookimpl
@@ -74,7 +74,8 @@ def ctfw_volume_loaders() -> Iterable[Component]:
         "npy",
         "ctfw_plugins.volumes.npy:NpyLoader",
         NpyConfig,
-        "NumPy arrays with a JSON sidecar",
+        "NumPy arrays (.npy, .npz) with a JSON sidecar",
+        needs=("isal",),
     )
     yield Component(
         "dicom",
@@ -82,6 +83,13 @@ def ctfw_volume_loaders() -> Iterable[Component]:
         DicomConfig,
         "a folder with one plain DICOM series",
         needs=("pydicom>=2.4",),
+    )
+    yield Component(
+        "itk",
+        "ctfw_plugins.volumes.itk:ItkLoader",
+        ItkConfig,
+        "MetaImage (.mha, .mhd) and NRRD (.nrrd, .nhdr)",
+        needs=("SimpleITK>=2.3", "isal"),
     )
 
 

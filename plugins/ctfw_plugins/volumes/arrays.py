@@ -38,8 +38,13 @@ def finite(array: np.ndarray, fill: float | None = None) -> tuple[np.ndarray, in
     if not bad:
         return array, 0
     if fill is None:
-        raise UnreadableVolume(
-            f"{bad} of {array.size} voxels are NaN or infinite, and interpolation would spread "
-            "them; mend the file, or set the loader's `nonfinite` to a fill value such as -1024"
-        )
+        raise UnreadableVolume(nonfinite_voxels(bad, array.size))
     return np.where(good, array, np.float32(fill)), bad
+
+
+def nonfinite_voxels(bad: int, total: int) -> str:
+    """Why a file with voxels that are not finite is refused."""
+    return (
+        f"{bad} of {total} voxels are NaN or infinite, and interpolation would spread them; mend "
+        "the file, or set the loader's `nonfinite` to a fill value such as -1024"
+    )

@@ -9,6 +9,8 @@ from pydantic import Field
 from ctfw.config import Strict
 
 Millimetres = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, lt=1e6)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class NiftiConfig(Strict):
@@ -19,13 +21,13 @@ class NiftiConfig(Strict):
         description="which transform to believe; auto takes the sform, then the qform, and refuses "
         "a file whose two differ by more than half a voxel anywhere",
     )
-    nonfinite: float | None = Field(
+    nonfinite: Finite | None = Field(
         None, description="value put in place of NaN and infinite voxels; none refuses the file"
     )
 
 
 class NpyConfig(Strict):
-    """A NumPy array with three axes, and a JSON file of the same name beside it."""
+    """A NumPy array with three axes (.npy, .npz), and a JSON file of the same name beside it."""
 
     axes: Literal["auto", "zyx", "zxy"] = Field(
         "auto", description="order of the array's axes; auto takes the sidecar's, else zyx"
@@ -33,11 +35,35 @@ class NpyConfig(Strict):
     spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None = Field(
         None, description="voxel spacing (x, y, z) where there is no sidecar"
     )
+    key: str | None = Field(
+        None, description="which array of a .npz; none takes the only one with three axes"
+    )
+    unit_hu: Positive | None = Field(
+        None,
+        description="HU that 1.0 stands for, e.g. 1000 for arrays of HU / 1000 as CT-CLIP writes "
+        "them; none takes the sidecar's, else 1",
+    )
+    nonfinite: Finite | None = Field(
+        None, description="value put in place of NaN and infinite voxels; none refuses the file"
+    )
+
+
+class ItkConfig(Strict):
+    """MetaImage and NRRD files."""
+
+    nonfinite: Finite | None = Field(
+        None, description="value put in place of NaN and infinite voxels; none refuses the file"
+    )
 
 
 class DicomConfig(Strict):
-    """A folder that holds one plain CT series."""
+    """A folder with a CT series, or one multi-frame file."""
 
+    series: Literal["only", "largest"] = Field(
+        "only",
+        description="with several stacks of slices in the folder: only refuses and names them, "
+        "largest takes the one with the greatest extent (axial ones first), then the most slices",
+    )
     fill_padding: bool = Field(
         True, description="put air where the pixel has the series' padding value"
     )
