@@ -71,6 +71,10 @@ class UnreadableVolume(UserError):
     """A file or folder that no volume loader can turn into a volume."""
 
 
+class CannotWrite(UserError):
+    """A file that cannot be written: a full disk, a folder that is read-only."""
+
+
 class BadData(UserError):
     """A data set whose files, tables or texts do not fit together."""
 

@@ -78,12 +78,7 @@ class Volume:
     @property
     def orientation(self) -> str:
         """Where the x, y and z index grow to, e.g. `LPS`."""
-        letters = ("RL", "AP", "SI")  # of RAS+: positive is R, A, S
-        code = ""
-        for column in self.affine[:3, :3].T:
-            axis = int(np.argmax(np.abs(column)))
-            code += letters[axis][0 if column[axis] > 0 else 1]
-        return code
+        return orientation_of(self.affine)
 
     def but(self, **changes: Any) -> Volume:
         """A copy with some fields replaced."""
@@ -92,6 +87,16 @@ class Volume:
     def noting(self, step: str, text: str, **values: Any) -> Volume:
         """A copy whose provenance has one more decision."""
         return replace(self, provenance=(*self.provenance, Decision(step, text, values)))
+
+
+def orientation_of(affine: np.ndarray) -> str:
+    """Where the x, y and z index grow to, e.g. `LPS`; the nearest axis where it is oblique."""
+    letters = ("RL", "AP", "SI")  # of RAS+: positive is R, A, S
+    code = ""
+    for column in affine[:3, :3].T:
+        axis = int(np.argmax(np.abs(column)))
+        code += letters[axis][0 if column[axis] > 0 else 1]
+    return code
 
 
 @dataclass(frozen=True, slots=True)

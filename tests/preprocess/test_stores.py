@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ctfw.contracts import VolumeStore
-from ctfw.errors import UserError
+from ctfw.errors import CannotWrite, UserError
 from ctfw.types import Volume
 from ctfw_plugins.preprocess import landing
 from ctfw_plugins.preprocess.configs import (
@@ -94,7 +94,7 @@ def test_write_that_breaks_off_leaves_nothing(
         store.keep("k", store(chest))
     assert store.find("k") is None
     monkeypatch.setattr(landing.os, "replace", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CannotWrite, match=r"cannot write .*disk full"):
         store.keep("other", store(chest))
     assert not [f for f in store.folder.iterdir() if f.name.endswith(".tmp")]
 

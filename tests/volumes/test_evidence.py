@@ -7,14 +7,21 @@ import pytest
 
 from ctfw.errors import NotCT
 from ctfw.types import HU, NORMALISED, Volume
-from ctfw.volumes.evidence import Reading, decide, judge_voxels
+from ctfw.volumes import evidence
 from ctfw.volumes.geometry import lps_affine
+from ctfw.volumes.voxels import Reading, Verdict, judge_voxels
 
 TABLE = {"RescaleSlope": 1, "RescaleIntercept": -1024}
 
 
 def volume(array: np.ndarray, intensity: str = "unknown") -> Volume:
     return Volume(array, lps_affine((1, 1, 2)), intensity=intensity)
+
+
+def decide(volume: Volume, hints: dict, **more: object) -> Verdict:
+    table = evidence.table_reading(hints)
+    seen = judge_voxels(volume.array, [table] if table else [])
+    return evidence.decide(volume.intensity, hints, seen, **more)  # type: ignore[arg-type]
 
 
 def with_padding(hu: np.ndarray, value: int) -> np.ndarray:
@@ -40,7 +47,7 @@ def test_raw_storage_is_recognised(chest: np.ndarray, offset: int, padding: int 
 @pytest.mark.parametrize("intercept", [-1024, -8192])
 def test_second_rescale_is_found(chest: np.ndarray, intercept: int) -> None:
     verdict = judge_voxels(chest.astype(int) + intercept)
-    assert verdict.state == "not-ct"
+    assert (verdict.state, verdict.reading) == ("twice", Reading(1, -intercept))
     assert "rescaled twice" in verdict.text
 
 
@@ -50,9 +57,9 @@ def test_other_scales_are_named(chest: np.ndarray) -> None:
     labels = (chest > -500).astype(np.uint8) + (chest > 300)
     mr = np.abs(np.random.default_rng(0).normal(300, 150, chest.shape)).astype(np.int16)
     for array, state, words in (
-        (unit, "not-ct", "scaled to -1 to 1"),
-        ((unit + 1) / 2, "not-ct", "scaled to 0 to 1"),
-        (eight_bit, "not-ct", "8-bit"),
+        (unit, "scaled", "scaled to -1 to 1"),
+        ((unit + 1) / 2, "scaled", "scaled to 0 to 1"),
+        (eight_bit, "scaled", "8-bit"),
         (labels, "not-ct", "label map"),
         (np.zeros_like(chest), "not-ct", "every voxel is 0"),
         (np.where(chest > 600, np.nan, chest), "not-ct", "NaN"),

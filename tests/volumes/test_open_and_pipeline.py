@@ -14,7 +14,7 @@ import pytest
 from ctfw.component import Block, Component
 from ctfw.errors import NotCT, UnreadableVolume
 from ctfw.types import Case, Volume
-from ctfw.volumes.open import open_volume
+from ctfw.volumes.open import open_slices, open_volume
 from ctfw.volumes.pipeline import VolumePipeline, spec_of
 from ctfw_plugins.preprocess.configs import (
     HuWindowConfig,
@@ -49,7 +49,7 @@ def chain(tmp_path: Path, loaders: Any) -> Callable[..., tuple[VolumePipeline, C
         first, second = Counted(), Counted()
         near = Preprocessed(PreprocessedConfig(folder=tmp_path / "nii"))
         far = PreprocessedNumpy(PreprocessedNumpyConfig(folder=tmp_path / "npy", dtype="float32"))
-        load = partial(open_volume, loaders=loaders)
+        load = partial(open_slices, loaders=loaders)
         steps = [first, near, second, far]
         return VolumePipeline(load, steps, [early, "near", late, "far"]), first, second
 
@@ -123,7 +123,7 @@ def test_volume_is_in_lps_before_the_first_step(
     loaders: Any, write_nifti: Write, chest: np.ndarray
 ) -> None:
     ras = write_nifti(chest[:, ::-1, ::-1], np.diag([2.0, 2.0, 3.0, 1.0]))
-    pipeline = VolumePipeline(partial(open_volume, loaders=loaders), [], [])
+    pipeline = VolumePipeline(partial(open_slices, loaders=loaders), [], [])
     volume = pipeline.source(ras)
     np.testing.assert_array_equal(volume.array, chest)
     assert volume.orientation == "LPS"
@@ -132,7 +132,7 @@ def test_volume_is_in_lps_before_the_first_step(
 def test_errors_name_the_path_once(loaders: Any, write_nifti: Write) -> None:
     path = write_nifti(np.zeros((20, 20, 20), np.int16))
     steps = [RescaleHu(RescaleHuConfig())]
-    pipeline = VolumePipeline(partial(open_volume, loaders=loaders), steps, ["r"])
+    pipeline = VolumePipeline(partial(open_slices, loaders=loaders), steps, ["r"])
     with pytest.raises(NotCT, match="every voxel is 0") as caught:
         pipeline(path)
     assert str(caught.value).count(str(path)) == 1
@@ -180,7 +180,7 @@ def test_real_scans_pass_the_whole_chain(real_data: Path, loaders: Any) -> None:
         HuWindow(HuWindowConfig()),
         Slices(SlicesConfig(count=10)),
     ]
-    pipeline = VolumePipeline(partial(open_volume, loaders=loaders), steps, ["a", "b", "c"])
+    pipeline = VolumePipeline(partial(open_slices, loaders=loaders), steps, ["a", "b", "c"])
     for name, last in (
         ("totalsegmentator/pulmonary_ct_cropped.nii.gz", 151.5),
         ("lidc_idri_subset/LIDC-IDRI-0001", 37.5),
@@ -199,7 +199,7 @@ def test_real_file_that_is_no_ct_is_refused(
     real_data: Path, loaders: Any, name: str, words: str
 ) -> None:
     pipeline = VolumePipeline(
-        partial(open_volume, loaders=loaders), [RescaleHu(RescaleHuConfig())], ["r"]
+        partial(open_slices, loaders=loaders), [RescaleHu(RescaleHuConfig())], ["r"]
     )
     with pytest.raises(NotCT, match=words):
         pipeline(real_data / "totalsegmentator" / name)

@@ -10,7 +10,7 @@ from ctfw.component import Block
 from ctfw.engine.context import Context
 from ctfw.engine.images import ImageBank
 from ctfw.types import CaseTable
-from ctfw.volumes.open import open_volume
+from ctfw.volumes.open import open_slices
 from ctfw.volumes.pipeline import VolumePipeline, spec_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def make_pipeline(
     specs = [spec_of(block) for block in steps]
     reader = spec_of(loader) if loader else ""
     return VolumePipeline(
-        partial(open_volume, loaders=loaders(catalog, loader, context)), built, specs, reader
+        partial(open_slices, loaders=loaders(catalog, loader, context)), built, specs, reader
     )
 
 

@@ -7,12 +7,17 @@ z to superior (LPS, the order of an axial picture with anterior up), whatever th
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ctfw.errors import UnreadableVolume
-from ctfw.types import Case, Volume
+from ctfw.types import Case, Volume, orientation_of
+from ctfw.volumes.stream import Planes, SliceStream
+
+Grid = TypeVar("Grid", Volume, SliceStream)
 
 SPACING_MM = (0.05, 20.0)
 MAX_SHEAR_DEG = 0.5
@@ -58,39 +63,111 @@ def check_affine(affine: np.ndarray) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """Flips and a permutation that bring a grid to LPS.
+
+    order  the old axis (of x, y, z) that becomes each new one
+    flips  whether each new axis runs against the old one
+    index  4x4, new voxel index (x, y, z, 1) -> old voxel index
+    was    the orientation before
+    """
+
+    order: tuple[int, ...]
+    flips: tuple[bool, ...]
+    index: np.ndarray
+    was: str
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        """A view of an array whose axes are (z, y, x) of the old grid."""
+        steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
+        return array.T.transpose(self.order)[steps].T
+
+    def note(self, grid: Grid) -> Grid:
+        text = f"turned from {self.was} to LPS by flips and permutations"
+        return grid.noting("orientation", text, was=self.was)
+
+
 def to_lps(volume: Volume) -> Volume:
     """The same voxels with x to the left, y to posterior, z to superior; affine updated.
 
     Only flips and permutes axes, so no value changes. Returns `volume` itself when nothing is to
     be done. Raises UnreadableVolume as `check_affine` does.
     """
-    check_affine(volume.affine)
-    matrix = volume.affine[:3, :3]
-    nearest = [int(np.argmax(np.abs(column))) for column in matrix.T]
-    order = [nearest.index(axis) for axis in range(3)]
-    flips = [matrix[axis, order[axis]] * _LPS_SIGNS[axis] < 0 for axis in range(3)]
-    if order == [0, 1, 2] and not any(flips):
+    turn = _turn(volume.affine, volume.array.shape, volume.positions_mm)
+    if turn is None:
         return volume
-    if volume.positions_mm is not None and (order[2] != 2 or flips[2]):
-        raise UnreadableVolume(
-            "chosen slices cannot be turned: bring the volume to LPS before slices are chosen"
-        )
-    shape = volume.array.shape[::-1]
-    index = np.eye(4)
-    index[:3, :3] = 0
-    for axis in range(3):
-        old = order[axis]
-        index[old, axis] = -1 if flips[axis] else 1
-        index[old, 3] = shape[old] - 1 if flips[axis] else 0
-    turned = volume.array.T.transpose(order)
-    turned = turned[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
-    was = volume.orientation
-    return volume.but(array=np.ascontiguousarray(turned.T), affine=volume.affine @ index).noting(
-        "orientation", f"turned from {was} to LPS by flips and permutations", was=was
+    array = np.ascontiguousarray(turn(volume.array))
+    return turn.note(volume.but(array=array, affine=volume.affine @ turn.index))
+
+
+def canonical(slices: SliceStream, case: Case | None = None) -> SliceStream:
+    """`slices` in LPS with a checked affine; the data set's table is consulted first.
+
+    Flips and an exchange of x and y work slice by slice; where another axis has to become z, the
+    volume is held in memory while it is read.
+    """
+    slices = use_table(slices, case)
+    turn = _turn(slices.affine, slices.shape, slices.positions_mm)
+    if turn is None:
+        return slices
+    if turn.order[2] == 2:
+        turned = _turned_in_plane(slices, turn)
+    else:
+        turned = _turned_whole(slices, turn)
+    return turn.note(turned.but(affine=slices.affine @ turn.index))
+
+
+def _turned_whole(slices: SliceStream, turn: _Turn) -> SliceStream:
+    def read(numbers: Sequence[int]) -> Planes:
+        array = turn(slices.collect().array)
+        return ((number, np.ascontiguousarray(array[number])) for number in numbers)
+
+    x, y, z = (slices.shape[::-1][axis] for axis in turn.order)
+    return slices.but(shape=(z, y, x), read=read, descending=False, random=False)
+
+
+def _turned_in_plane(slices: SliceStream, turn: _Turn) -> SliceStream:
+    last, upside_down = slices.shape[0] - 1, turn.flips[2]
+    flat = _Turn(turn.order, (*turn.flips[:2], False), turn.index, turn.was)
+
+    def read(numbers: Sequence[int]) -> Planes:
+        asked = sorted(last - n for n in numbers) if upside_down else numbers
+        for number, plane in slices.read(asked):
+            yield last - number if upside_down else number, flat(plane[None])[0]
+
+    height, width = slices.shape[1:] if turn.order[0] == 0 else slices.shape[:0:-1]
+    return slices.but(
+        shape=(last + 1, height, width),
+        read=read,
+        descending=slices.descending != upside_down,
     )
 
 
-def use_table(volume: Volume, case: Case | None) -> Volume:
+def _turn(
+    affine: np.ndarray, shape: tuple[int, ...], positions_mm: np.ndarray | None
+) -> _Turn | None:
+    """What brings a (z, y, x) grid to LPS; None where nothing has to be done."""
+    check_affine(affine)
+    matrix = affine[:3, :3]
+    nearest = [int(np.argmax(np.abs(column))) for column in matrix.T]
+    order = tuple(nearest.index(axis) for axis in range(3))
+    flips = tuple(bool(matrix[axis, order[axis]] * _LPS_SIGNS[axis] < 0) for axis in range(3))
+    if order == (0, 1, 2) and not any(flips):
+        return None
+    if positions_mm is not None and (order[2] != 2 or flips[2]):
+        raise UnreadableVolume(
+            "chosen slices cannot be turned: bring the volume to LPS before slices are chosen"
+        )
+    index = np.eye(4)
+    index[:3, :3] = 0
+    for axis, (old, flip) in enumerate(zip(order, flips, strict=True)):
+        index[old, axis] = -1 if flip else 1
+        index[old, 3] = shape[::-1][old] - 1 if flip else 0
+    return _Turn(order, flips, index, orientation_of(affine))
+
+
+def use_table(grid: Grid, case: Case | None) -> Grid:
     """Compare the header's spacing with the data set's table (`XYSpacing`, `ZSpacing` in mm).
 
     They agree within 1 %: noted. The header has the unit spacing of a file without geometry
@@ -99,14 +176,14 @@ def use_table(volume: Volume, case: Case | None) -> Volume:
     """
     table = _table_spacing(case)
     if table is None:
-        return volume
-    z, y, x = volume.spacing_mm
+        return grid
+    z, y, x = grid.spacing_mm
     header = np.array([x, y, z])
     told = " x ".join(f"{step:g}" for step in table)
     if np.allclose(header, table, rtol=0.01, atol=0):
-        return volume.noting("geometry", f"header and table agree on {told} mm (x, y, z)")
+        return grid.noting("geometry", f"header and table agree on {told} mm (x, y, z)")
     if np.allclose(header, 1.0, atol=1e-4):
-        return volume.but(affine=lps_affine(table)).noting(
+        return grid.but(affine=lps_affine(table)).noting(
             "geometry",
             f"the header has unit spacing, so the table's {told} mm (x, y, z) is used; axes are "
             "taken as LPS",
@@ -116,11 +193,6 @@ def use_table(volume: Volume, case: Case | None) -> Volume:
         f"the header says {had} mm and the data set's table {told} mm (x, y, z): one of them "
         "belongs to another volume"
     )
-
-
-def canonical(volume: Volume, case: Case | None = None) -> Volume:
-    """`volume` in LPS with a checked affine; the data set's table is consulted first."""
-    return to_lps(use_table(volume, case))
 
 
 def _table_spacing(case: Case | None) -> tuple[float, float, float] | None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from ctfw.contracts import VolumeLoader
+from ctfw.contracts import StreamingLoader, VolumeLoader
 from ctfw.errors import NotCT, UnreadableVolume
 from ctfw.types import Volume
+from ctfw.volumes.stream import Planes, SliceStream
 
 _DICOM_MAGIC = b"DICM"
 
 
-def open_volume(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> Volume:
-    """Read `path` with the first loader that says it can; the voxel axes are as stored.
+def open_slices(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> SliceStream:
+    """The slices of `path` from the first loader that says it can; the voxel axes are as stored.
 
     `ctfw.volumes.geometry.canonical` brings them to LPS; `VolumePipeline` does both.
 
     Raises:
         UnreadableVolume: nothing is there, no loader reads it (the message lists what was tried
-            and what to install), or the loader found it damaged.
+            and what to install), or the loader found it damaged, which may show only when the
+            last slice has been read.
         NotCT: it was read, and is not a CT.
     """
     path = Path(path)
@@ -27,17 +30,36 @@ def open_volume(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> Volu
         raise UnreadableVolume(f"{path}: no such file or folder")
     for name, loader in loaders:
         if loader.can_read(path):
-            return _load(path, name, loader)
+            return _slices(path, name, loader)
     tried = ", ".join(name for name, _ in loaders) or "none is installed"
     raise UnreadableVolume(
         f"{path}: no volume loader reads this (tried: {tried}){_advice(path, loaders)}"
     )
 
 
-def _load(path: Path, name: str, loader: VolumeLoader) -> Volume:
-    """Load, with the path in front of whatever is wrong."""
+def open_volume(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> Volume:
+    """The whole volume, as `open_slices` reads it."""
+    return open_slices(path, loaders).collect()
+
+
+def _slices(path: Path, name: str, loader: VolumeLoader) -> SliceStream:
+    with _naming(path, name):
+        if not isinstance(loader, StreamingLoader):
+            return SliceStream.of(loader.load(path))
+        source = loader.stream(path)
+
+    def read(numbers: Sequence[int]) -> Planes:
+        with _naming(path, name):
+            yield from source.read(numbers)
+
+    return source.but(read=read)
+
+
+@contextmanager
+def _naming(path: Path, name: str) -> Iterator[None]:
+    """The path in front of whatever is wrong."""
     try:
-        return loader.load(path)
+        yield
     except (UnreadableVolume, NotCT) as error:
         raise type(error)(f"{path}: {error}") from error
     except MemoryError as error:
@@ -54,6 +76,8 @@ def _advice(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> str:
         if "dicom" not in names:
             return ". It is DICOM: run pip install 'ctfw[dicom]'"
         return ". It holds DICOM files that the dicom loader does not recognise"
+    if path.suffix.lower() in (".mha", ".mhd", ".nrrd", ".nhdr") and "itk" not in names:
+        return ". It is MetaImage or NRRD: run pip install 'ctfw[itk]'"
     if path.is_dir():
         return ". A folder is read as one DICOM series, and no DICOM file lies directly in it"
     return ". Known are NIfTI (.nii, .nii.gz), arrays (.npy) and folders with one DICOM series"

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from ctfw.component import Block, plain
-from ctfw.contracts import Preprocessor, VolumeStore
+from ctfw.contracts import Preprocessor, StreamingPreprocessor, StreamingStore, VolumeStore
 from ctfw.errors import UnreadableVolume, UserError
 from ctfw.types import Case, Volume
 from ctfw.volumes.geometry import canonical
+from ctfw.volumes.identity import source_identity
+from ctfw.volumes.stream import SliceStream, StartAgain
+
+Result = TypeVar("Result")
 
 
 def spec_of(block: Block) -> str:
@@ -23,63 +30,106 @@ def spec_of(block: Block) -> str:
 class VolumePipeline:
     """Load, turn to LPS, and run the preprocessors; start at the last store that has the volume.
 
-    load    path -> Volume as stored, e.g. a partial of `ctfw.volumes.open.open_volume`
+    open    path -> slices as stored, e.g. a partial of `ctfw.volumes.open.open_slices`
     steps   the preprocessors in order; those that are a `VolumeStore` keep what reaches them
     specs   one string per step that changes when its settings do (`spec_of`)
     reader  the same for the loaders, when they have settings
+
+    Slices flow through steps that can take them one by one; other steps get the whole volume.
     """
 
     def __init__(
         self,
-        load: Callable[[Path], Volume],
+        open: Callable[[Path], SliceStream],
         steps: Sequence[Preprocessor],
         specs: Sequence[str],
         reader: str = "",
     ) -> None:
         if len(steps) != len(specs):
             raise ValueError(f"{len(steps)} steps but {len(specs)} specs")
-        self.load = load
+        self.open = open
         self.steps = tuple(steps)
         self.specs = tuple(specs)
         self.reader = reader
 
     def source(self, path: Path, case: Case | None = None) -> Volume:
         """The volume before any step: as read, in LPS. Raises UnreadableVolume or NotCT."""
-        volume = self.load(Path(path))
-        try:
-            return canonical(volume, case)
-        except UnreadableVolume as error:
-            raise UnreadableVolume(f"{path}: {error}") from error
+        with _naming(Path(path)):
+            return self.slices(path, case).collect()
+
+    def slices(self, path: Path, case: Case | None = None) -> SliceStream:
+        """The same, slice by slice; only the header has been read when this returns."""
+        path = Path(path)
+        with _naming(path):
+            return canonical(self.open(path), case)
 
     def __call__(self, path: Path, case: Case | None = None) -> Volume:
-        """The volume after the last step. Raises a UserError that names the path, e.g. NotCT."""
-        path = Path(path)
+        """The volume after the last step. Raises a UserError that names the path, e.g. NotCT.
+
+        The views of an X-ray study pass one by one and are stacked along z.
+        """
+        if case is None or not case.views:
+            return self._run(Path(path), case, len(self.steps), SliceStream.collect)
+        views = [self._run(view, case, len(self.steps), SliceStream.collect) for view in case.views]
+        return _stacked(views, case)
+
+    def prepare(self, path: Path, case: Case | None = None) -> None:
+        """Fill the stores and keep nothing in memory. Raises as a call does."""
+        last = max(_stores(self.steps), default=-1)
+        for source in case.views if case is not None and case.views else (Path(path),):
+            self._run(source, case, last + 1, SliceStream.drain)
+
+    def _run(
+        self, path: Path, case: Case | None, end: int, use: Callable[[SliceStream], Result]
+    ) -> Result:
+        """`use` the slices after the first `end` steps; begin anew where a first look misled, or
+        where what a store had was damaged."""
         keys = self._keys(path, case)
-        start, volume = self._stored(keys)
-        if volume is None:
-            volume = self.source(path, case)
-        for index in range(start, len(self.steps)):
+        with _naming(path):
+            for attempt in range(len(self.steps) + 3):
+                try:
+                    return use(self._flow(path, case, keys, end, look_first=attempt > 0))
+                except StartAgain:
+                    continue
+        raise UnreadableVolume(f"{path}: what is read from it changes from one time to the next")
+
+    def _flow(
+        self, path: Path, case: Case | None, keys: dict[int, str], end: int, look_first: bool
+    ) -> SliceStream:
+        start, slices = self._stored(keys, end)
+        if slices is None:
+            slices = self.slices(path, case).but(look_first=look_first)
+        for index in range(start, end):
             step = self.steps[index]
-            try:
-                volume = step(volume, case)
-            except UserError as error:
-                raise type(error)(f"{path}: {error}") from error
             if index in keys:
-                assert isinstance(step, VolumeStore)
-                step.keep(keys[index], volume)
-        return volume
+                slices = _land(step, keys[index], slices, case)
+            elif isinstance(step, StreamingPreprocessor):
+                slices = step.stream(slices, case)
+            else:
+                slices = SliceStream.of(step(slices.collect(), case))
+        return slices
 
     @property
     def has_store(self) -> bool:
         """Whether the chain lands on disk anywhere."""
-        return any(isinstance(step, VolumeStore) for step in self.steps)
+        return bool(_stores(self.steps))
+
+    def key(self, path: Path, case: Case | None = None) -> str:
+        """What the last store files this volume under: a hash of the source's content, of what
+        the data set says about it, and of every step before. Empty without a store. Raises
+        UnreadableVolume if the source is missing."""
+        keys = self._keys(Path(path), case)
+        return keys[max(keys)] if keys else ""
 
     def stored(self, path: Path, case: Case | None = None) -> bool:
         """Whether the last store already holds this volume. Raises UnreadableVolume if missing.
 
         A store may offer `has(key) -> bool`, which is cheaper than reading; else `find` is asked.
         """
-        keys = self._keys(Path(path), case)
+        sources = case.views if case is not None and case.views else (Path(path),)
+        return all(self._has(self._keys(source, case)) for source in sources)
+
+    def _has(self, keys: dict[int, str]) -> bool:
         if not keys:
             return False
         last = max(keys)
@@ -102,19 +152,18 @@ class VolumePipeline:
             lines.append(f"{name}: {told}" if told else name)
         return "\n".join(lines)
 
-    def _stored(self, keys: dict[int, str]) -> tuple[int, Volume | None]:
-        """(first step still to run, volume to start from), searched from the end."""
+    def _stored(self, keys: dict[int, str], end: int) -> tuple[int, SliceStream | None]:
+        """(first step still to run, slices to start from), searched from the end."""
         for index in sorted(keys, reverse=True):
-            store = self.steps[index]
-            assert isinstance(store, VolumeStore)
-            volume = store.find(keys[index])
-            if volume is not None:
-                return index + 1, volume
+            if index < end:
+                slices = _found(self.steps[index], keys[index])
+                if slices is not None:
+                    return index + 1, slices
         return 0, None
 
     def _keys(self, path: Path, case: Case | None) -> dict[int, str]:
         """Step index -> key of each store; the source's identity is looked up only if needed."""
-        stores = [i for i, step in enumerate(self.steps) if isinstance(step, VolumeStore)]
+        stores = _stores(self.steps)
         if not stores:
             return {}
         hints = dict(case.hints) if case is not None else {}
@@ -131,19 +180,45 @@ class VolumePipeline:
         }
 
 
-def source_identity(path: Path) -> str:
-    """Hash of where a source lies and of the size and time of each of its files.
+def _stores(steps: Sequence[Preprocessor]) -> list[int]:
+    return [index for index, step in enumerate(steps) if isinstance(step, VolumeStore)]
 
-    Contents are not read: a CT-RATE volume takes seconds to hash. A sidecar beside an array
-    (`scan.json` of `scan.npy`) belongs to the source. Raises UnreadableVolume when it is missing.
-    """
-    path = path.resolve()
-    digest = hashlib.sha256(str(path).encode())
-    files = sorted(path.iterdir()) if path.is_dir() else [path, path.with_suffix(".json")]
-    if not path.exists():
-        raise UnreadableVolume(f"{path}: no such file or folder")
-    for file in files:
-        if file.is_file():
-            facts = file.stat()
-            digest.update(f"|{file.name}|{facts.st_size}|{facts.st_mtime_ns}".encode())
-    return digest.hexdigest()
+
+def _found(store: Any, key: str) -> SliceStream | None:
+    if isinstance(store, StreamingStore):
+        return store.open(key)
+    volume = store.find(key)
+    return None if volume is None else SliceStream.of(volume)
+
+
+def _land(store: Any, key: str, slices: SliceStream, case: Case | None) -> SliceStream:
+    """Keep what reaches a store, and pass it on."""
+    if isinstance(store, StreamingStore):
+        return store.through(key, slices)
+    volume = store(slices.collect(), case)
+    store.keep(key, volume)
+    return SliceStream.of(volume)
+
+
+def _stacked(views: Sequence[Volume], case: Case) -> Volume:
+    """(view, y, x). Raises UserError when the views differ in size."""
+    sizes = [view.array.shape[1:] for view in views]
+    if len(set(sizes)) > 1:
+        told = " and ".join(f"{width} x {height}" for height, width in sizes)
+        raise UserError(
+            f"case {case.id}: its views have {told} pixels and cannot be stacked; put `fit` into "
+            "the preprocessing"
+        )
+    first = views[0].but(array=np.concatenate([view.array for view in views]), positions_mm=None)
+    return first.noting("views", f"{len(views)} views of one study, stacked along z")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """The path in front of a message that does not begin with it."""
+    try:
+        yield
+    except UserError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise type(error)(f"{path}: {error}") from error

@@ -6,7 +6,7 @@ nobody holds the volume. Whatever cannot work that way takes the whole (`SliceSt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -128,7 +128,28 @@ class SliceStream:
         )
 
 
-def wanted(numbers: Iterable[int], depth: int, descending: bool) -> list[int]:
-    """Slice numbers in the order in which a source gives them."""
-    inside = sorted({number for number in numbers if 0 <= number < depth})
-    return inside[::-1] if descending else inside
+def gathered(
+    source: Read,
+    descending: bool,
+    needs: Mapping[int, range],
+    on_arrival: Callable[[np.ndarray], np.ndarray] = lambda plane: plane,
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Each result's number with the source planes it is made of, in the order of the source.
+
+    needs       result -> source slices; a higher result needs no lower slices
+    on_arrival  done once with each plane; results share planes, so they must not be overwritten
+
+    A plane is held as long as a result to come needs it. The source is read to its end.
+    """
+    coming = source(sorted({k for rows in needs.values() for k in rows}))
+    held: dict[int, np.ndarray] = {}
+    for number in sorted(needs, reverse=descending):
+        rows = needs[number]
+        for gone in [k for k in held if (k > rows[-1] if descending else k < rows[0])]:
+            del held[gone]
+        while any(k not in held for k in rows):
+            k, plane = next(coming)
+            held[k] = on_arrival(plane)
+        yield number, [held[k] for k in rows]
+    for _ in coming:  # whatever the source has to say at its end
+        pass

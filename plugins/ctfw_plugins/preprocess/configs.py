@@ -25,6 +25,16 @@ class RescaleHuConfig(Strict):
     intercept: float | None = Field(
         None, description="for raw values; overrides the data set's table"
     )
+    mend_double_rescale: bool = Field(
+        False,
+        description="take a second rescale back where the voxels show one, instead of "
+        "refusing the scan",
+    )
+    mend_window: tuple[float, float] | None = Field(
+        None,
+        description="HU window (low, high) that 8-bit, [0, 1] or [-1, 1] values were made "
+        "with; such scans are then spread over it instead of being refused",
+    )
 
     @model_validator(mode="after")
     def _both_or_none(self) -> RescaleHuConfig:
@@ -32,6 +42,8 @@ class RescaleHuConfig(Strict):
             raise ValueError("give both slope and intercept, or neither")
         if self.slope is not None and self.intensity == "hu":
             raise ValueError("intensity: hu applies no slope and intercept; leave them out")
+        if self.mend_window is not None and self.mend_window[0] >= self.mend_window[1]:
+            raise ValueError("mend_window is (low, high), with low below high")
         return self
 
 

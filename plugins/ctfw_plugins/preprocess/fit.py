@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ctfw.types import Case, Volume
-from ctfw.volumes.evidence import AIR_HU
+from ctfw.volumes.voxels import AIR_HU
 from ctfw_plugins.preprocess.anatomy import box, to_value
 from ctfw_plugins.preprocess.configs import FitConfig
 from ctfw_plugins.preprocess.kernel import Axis, resample

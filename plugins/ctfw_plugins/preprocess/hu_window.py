@@ -8,6 +8,7 @@ import numpy as np
 
 from ctfw.errors import UserError
 from ctfw.types import HU, NORMALISED, Case, Volume
+from ctfw.volumes.stream import SliceStream
 from ctfw_plugins.preprocess.configs import HuWindowConfig
 
 
@@ -18,17 +19,29 @@ class HuWindow:
         self.config = config
 
     def __call__(self, volume: Volume, case: Case | None = None) -> Volume:
-        if volume.intensity != HU:
+        return self.stream(SliceStream.of(volume), case).collect()
+
+    def stream(self, slices: SliceStream, case: Case | None = None) -> SliceStream:
+        if slices.intensity != HU:
             raise UserError(
-                f"hu-window needs HU, and the volume is '{volume.intensity}': put rescale-hu first"
+                f"hu-window needs HU, and the volume is '{slices.intensity}': put rescale-hu first"
             )
         low, high, divide_by = self.config.low, self.config.high, self.config.divide_by
-        array = np.clip(volume.array, low, high).astype(np.float32, copy=False)
-        array *= np.float32(1 / divide_by)
-        return volume.but(array=array, intensity=NORMALISED).noting(
-            "hu-window",
-            f"clamped to {low:g} .. {high:g} HU and divided by {divide_by:g}",
-            low=low,
-            high=high,
-            divide_by=divide_by,
+        return (
+            slices.each(self._windowed)
+            .but(intensity=NORMALISED)
+            .noting(
+                "hu-window",
+                f"clamped to {low:g} .. {high:g} HU and divided by {divide_by:g}",
+                low=low,
+                high=high,
+                divide_by=divide_by,
+            )
         )
+
+    def _windowed(self, plane: np.ndarray) -> np.ndarray:
+        """float32, in place where the plane is float32 already."""
+        plane = plane.astype(np.float32, copy=False)
+        np.clip(plane, self.config.low, self.config.high, out=plane)
+        plane *= np.float32(1 / self.config.divide_by)
+        return plane

@@ -1,17 +1,25 @@
 """Separable linear resampling with small banded weight matrices.
 
 Each axis is a row-stochastic matrix with few weights per row. It is cut into blocks of rows, each
-dense over the columns it touches, so that a whole block is one small matrix product.
+dense over the columns it touches, so that a whole block is one small matrix product. Slices are
+mixed along z before y and x where that leaves fewer planes to work on, and after it elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from ctfw.volumes.stream import Planes, Read, SliceStream, gathered
+
 _ROWS = 16
+_SLAB_BYTES = 1 << 18  # float32 rows that are mixed and used while they are in the cache
+
+Part = tuple[float, np.ndarray]
+Block = tuple[slice, slice, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,20 @@ class Axis:
             np.allclose(self.centres, np.arange(self.size), atol=1e-9)
         )
 
-    def blocks(self) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
+    @cached_property
+    def blocks(self) -> list[Block]:
         """(output rows, source columns, (rows, columns) weights, (rows,) background weight)."""
+        found = []
         for start in range(0, len(self.centres), _ROWS):
             rows = slice(start, min(start + _ROWS, len(self.centres)))
-            yield (rows, *self._block(self.centres[rows]))
+            found.append((rows, *self._block(self.centres[rows])))
+        return found
+
+    def taps(self, row: int) -> tuple[int, np.ndarray]:
+        """(first source voxel, its and the following weights) of one output voxel."""
+        columns, weights, _ = self._block(self.centres[row : row + 1])
+        used = np.flatnonzero(weights[0])
+        return columns.start + int(used[0]), weights[0, used[0] : used[-1] + 1]
 
     def _block(self, centres: np.ndarray) -> tuple[slice, np.ndarray, np.ndarray]:
         reach = self.width
@@ -58,56 +75,110 @@ class Axis:
         return slice(low, high), weights.astype(np.float32), beyond
 
 
-def resample(array: np.ndarray, z: Axis, y: Axis, x: Axis, background: float = 0.0) -> np.ndarray:
-    """(z, y, x) numbers -> (len(z.centres), len(y.centres), len(x.centres)) float32.
+class InPlane:
+    """A weighted sum of planes (y, x), resampled along y and x to float32.
 
-    Works in slabs of 16 slices: beyond the result, memory holds one slab of the source, or, where
-    z is enlarged, the source at the new in-plane size.
+    The result's memory is ordered (x, y), because the product along x reads its input turned and
+    that turn is then free; the paper's store wants that order. Memory in between is used again
+    for the next plane, so one instance serves one reader.
     """
-    shape = (len(z.centres), len(y.centres), len(x.centres))
-    out = np.empty(shape, np.float32)
-    if z.identity:
-        for start in range(0, shape[0], _ROWS):
-            part = slice(start, start + _ROWS)
-            out[part] = _plane(array[part], y, x, background)
-    elif shape[0] <= z.size:
-        for rows, columns, weights, beyond in z.blocks():
-            out[rows] = _plane(
-                _mix_z(array[columns], weights, beyond, background), y, x, background
-            )
-    else:
-        flat = np.empty((z.size, *shape[1:]), np.float32)
-        for start in range(0, z.size, _ROWS):
-            part = slice(start, start + _ROWS)
-            flat[part] = _plane(array[part], y, x, background)
-        for rows, columns, weights, beyond in z.blocks():
-            out[rows] = _mix_z(flat[columns], weights, beyond, background)
+
+    def __init__(self, y: Axis, x: Axis, background: float = 0.0) -> None:
+        self.y, self.x, self.background = y, x, background
+        self._slabs = list(_slabs(y, x.size))
+        rows = max((slab.stop - slab.start for slab, _ in self._slabs), default=0)
+        if not y.identity:
+            self._mixed, self._other = np.empty((2, rows, x.size), np.float32)
+            self._tall = np.empty((len(y.centres), x.size), np.float32)
+
+    def __call__(self, parts: Sequence[Part]) -> np.ndarray:
+        """(y', x') of the sum of weight x plane over `parts`."""
+        if self.y.identity:
+            tall = mix(parts)
+        else:
+            tall = self._tall if not self.x.identity else np.empty_like(self._tall)
+            for rows, blocks in self._slabs:
+                size = rows.stop - rows.start
+                part = [(weight, plane[rows]) for weight, plane in parts]
+                mixed = mix(part, self._mixed[:size], self._other[:size])
+                self._products(blocks, mixed, tall, rows.start, self.y.fill)
+        if self.x.identity:
+            return tall
+        turned = np.empty((len(self.x.centres), len(tall)), np.float32)
+        self._products(self.x.blocks, tall.T, turned, 0, self.x.fill)
+        return turned.T
+
+    def _products(
+        self, blocks: Sequence[Block], source: np.ndarray, out: np.ndarray, start: int, fill: bool
+    ) -> None:
+        """out[rows] = weights @ source[columns], source being what begins at `start`."""
+        for rows, columns, weights, beyond in blocks:
+            part = source[columns.start - start : columns.stop - start]
+            np.matmul(weights, part, out=out[rows])
+            if fill and beyond.any():
+                out[rows] += (beyond * self.background).astype(np.float32)[:, None]
+
+
+def resample(array: np.ndarray, z: Axis, y: Axis, x: Axis, background: float = 0.0) -> np.ndarray:
+    """(z, y, x) numbers -> (len(z.centres), len(y.centres), len(x.centres)) float32."""
+
+    def read(numbers: Sequence[int]) -> Planes:
+        return ((number, array[number]) for number in numbers)
+
+    out = np.empty((len(z.centres), len(y.centres), len(x.centres)), np.float32)
+    for number, plane in planes(read, False, z, y, x, background)(range(len(out))):
+        out[number] = plane
     return out
 
 
-def _mix_z(
-    slab: np.ndarray, weights: np.ndarray, beyond: np.ndarray, background: float
+def resampled(source: SliceStream, z: Axis, y: Axis, x: Axis) -> SliceStream:
+    """The slices on the new grid; the affine is the caller's to set."""
+    shape = (len(z.centres), len(y.centres), len(x.centres))
+    return source.but(shape=shape, read=planes(source.read, source.descending, z, y, x))
+
+
+def planes(
+    source: Read, descending: bool, z: Axis, y: Axis, x: Axis, background: float = 0.0
+) -> Read:
+    """A reader of resampled planes. Memory holds the source planes of one result, and no more."""
+    in_plane = InPlane(y, x, background)
+    # Where z gains slices, each source plane is resampled once and mixed afterwards.
+    mix_last = len(z.centres) > z.size
+
+    def read(numbers: Sequence[int]) -> Planes:
+        taps = {number: z.taps(number) for number in numbers}
+        needs = {number: range(first, first + len(w)) for number, (first, w) in taps.items()}
+        if not mix_last:
+            for number, rows in gathered(source, descending, needs):
+                yield number, in_plane(list(zip(taps[number][1].tolist(), rows)))
+            return
+        for number, rows in gathered(source, descending, needs, lambda p: in_plane([(1.0, p)])):
+            yield number, mix(list(zip(taps[number][1].tolist(), rows)))
+
+    return read
+
+
+def _slabs(y: Axis, width: int) -> Iterator[tuple[slice, list[Block]]]:
+    """(source rows, the blocks of y that need only these), small enough for the cache."""
+    most = max(1, _SLAB_BYTES // (4 * max(1, width)))
+    start = 0
+    while start < len(y.blocks):
+        first = y.blocks[start][1].start
+        stop = start + 1
+        while stop < len(y.blocks) and y.blocks[stop][1].stop - first <= most:
+            stop += 1
+        part = y.blocks[start:stop]
+        yield slice(first, max(block[1].stop for block in part)), part
+        start = stop
+
+
+def mix(
+    parts: Sequence[Part], out: np.ndarray | None = None, other: np.ndarray | None = None
 ) -> np.ndarray:
-    mixed = weights @ np.ascontiguousarray(slab, np.float32).reshape(len(slab), -1)
-    mixed += (beyond * background).astype(np.float32)[:, None]
-    return mixed.reshape(len(weights), *slab.shape[1:])
-
-
-def _plane(slab: np.ndarray, y: Axis, x: Axis, background: float) -> np.ndarray:
-    """Resample y, then x, of every slice of a slab."""
-    slab = np.ascontiguousarray(slab, np.float32)
-    if not y.identity:
-        turned = np.empty((len(slab), len(y.centres), slab.shape[2]), np.float32)
-        for rows, columns, weights, beyond in y.blocks():
-            np.matmul(weights, slab[:, columns], out=turned[:, rows])
-            if y.fill:
-                turned[:, rows] += (beyond * background).astype(np.float32)[:, None]
-        slab = turned
-    if not x.identity:
-        turned = np.empty((len(slab), slab.shape[1], len(x.centres)), np.float32)
-        for rows, columns, weights, beyond in x.blocks():
-            turned[:, :, rows] = slab[:, :, columns] @ weights.T
-            if x.fill:
-                turned[:, :, rows] += (beyond * background).astype(np.float32)
-        slab = turned
-    return slab
+    """Sum of weight x plane as float32; `out` and `other` are memory to use, where given."""
+    weight, plane = parts[0]
+    total = np.multiply(plane, np.float32(weight), out=out, dtype=np.float32)
+    for weight, plane in parts[1:]:
+        other = np.multiply(plane, np.float32(weight), out=other, dtype=np.float32)
+        total += other
+    return total

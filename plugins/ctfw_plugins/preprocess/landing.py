@@ -4,50 +4,73 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from isal import isal_zlib
 
-from ctfw.types import Decision, Volume
+from ctfw.errors import CannotWrite
+from ctfw.types import Decision
+from ctfw.volumes.stream import SliceStream
 
-FORMAT = 1
+FORMAT = 2
+_HOST = socket.gethostname().split(".")[0]
 
 
-def write(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write a temporary file, then rename it: a reader sees all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """A temporary file that takes the place of `path` when all went well: a reader sees all of it
+    or nothing. Raises CannotWrite for a full disk, a read-only folder and the like."""
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
     try:
-        fill(temporary)
-        os.replace(temporary, path)
+        with said_plainly(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = temporary.open("wb")
+        with file:
+            yield file
+            with said_plainly(path):
+                file.flush()
+        with said_plainly(path):
+            os.replace(temporary, path)
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def commit(path: Path, data: Path, volume: Volume, **more: Any) -> None:
+@contextmanager
+def said_plainly(path: Path) -> Iterator[None]:
+    """What the operating system says while `path` is written, as CannotWrite."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def commit(path: Path, data: Path, slices: SliceStream, **more: Any) -> None:
     """Write the sidecar. Its presence says that the array in `data` is complete.
 
     It holds the geometry, the intensity and every decision, and of the source nothing else.
     """
-    z, y, x = volume.spacing_mm
+    z, y, x = slices.spacing_mm
     content = {
         "format": FORMAT,
         **more,
         "bytes": data.stat().st_size,
         "spacing_mm": {"x": x, "y": y, "z": z},
-        "affine": volume.affine.tolist(),
-        "intensity": volume.intensity,
-        "positions_mm": None if volume.positions_mm is None else volume.positions_mm.tolist(),
+        "affine": slices.affine.tolist(),
+        "intensity": slices.intensity,
+        "positions_mm": None if slices.positions_mm is None else slices.positions_mm.tolist(),
         "provenance": [
-            {"step": d.step, "text": d.text, "values": dict(d.values)} for d in volume.provenance
+            {"step": d.step, "text": d.text, "values": dict(d.values)} for d in slices.notes()
         ],
     }
     text = json.dumps(content, indent=1, default=_plain)
-    write(path, lambda temporary: _put(temporary, text))
+    with writing(path) as file, said_plainly(path):
+        file.write(text.encode())
 
 
 def complete(data: Path, side: Path) -> bool:
@@ -66,27 +89,21 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def restored(array: np.ndarray, sidecar: dict[str, Any]) -> Volume:
-    """The volume that was committed, given its (z, y, x) array."""
+def described(sidecar: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stored entry says of itself, as fields of a `SliceStream`."""
     positions = sidecar["positions_mm"]
-    return Volume(
-        array,
-        np.asarray(sidecar["affine"], float),
-        intensity=str(sidecar["intensity"]),
-        provenance=tuple(
-            Decision(d["step"], d["text"], d["values"]) for d in sidecar["provenance"]
-        ),
-        positions_mm=None if positions is None else np.asarray(positions, float),
-    )
+    decisions = tuple(Decision(d["step"], d["text"], d["values"]) for d in sidecar["provenance"])
+    return {
+        "affine": np.asarray(sidecar["affine"], float),
+        "intensity": str(sidecar["intensity"]),
+        "notes": lambda: decisions,
+        "positions_mm": None if positions is None else np.asarray(positions, float),
+    }
 
 
 def checksum(array: np.ndarray) -> int:
     """CRC-32 of the bytes of a contiguous array."""
-    return int(isal_zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
-
-
-def _put(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    return int(isal_zlib.crc32(array.reshape(-1).view(np.uint8)))
 
 
 def _plain(value: Any) -> Any:

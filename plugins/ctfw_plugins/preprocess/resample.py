@@ -8,8 +8,9 @@ import numpy as np
 
 from ctfw.errors import UserError
 from ctfw.types import Case, Volume
+from ctfw.volumes.stream import SliceStream
 from ctfw_plugins.preprocess.configs import ResampleConfig
-from ctfw_plugins.preprocess.kernel import Axis, resample
+from ctfw_plugins.preprocess.kernel import Axis, resampled
 
 _SHRINKS = 1.2
 
@@ -28,26 +29,26 @@ class Resample:
         self.config = config
 
     def __call__(self, volume: Volume, case: Case | None = None) -> Volume:
-        if volume.positions_mm is not None:
+        return self.stream(SliceStream.of(volume), case).collect()
+
+    def stream(self, slices: SliceStream, case: Case | None = None) -> SliceStream:
+        if slices.positions_mm is not None:
             raise UserError("resample needs the whole volume: put it before `slices`")
-        old = volume.spacing_mm[::-1]
+        old, size = slices.spacing_mm[::-1], slices.shape[::-1]
         axes = [
-            self._axis(size, spacing, target)
-            for size, spacing, target in zip(
-                volume.array.shape[::-1], old, self.config.spacing_mm, strict=True
-            )
+            self._axis(voxels, spacing, target)
+            for voxels, spacing, target in zip(size, old, self.config.spacing_mm, strict=True)
         ]
         x, y, z = axes
-        array = (
-            volume.array if all(axis.identity for axis in axes) else resample(volume.array, z, y, x)
-        )
         steps = [_step(axis) for axis in axes]
-        affine = volume.affine @ np.diag([*steps, 1.0])
-        affine[:, 3] = volume.affine @ np.array([*(axis.centres[0] for axis in axes), 1.0])
-        return volume.but(array=array, affine=affine).noting(
+        affine = slices.affine @ np.diag([*steps, 1.0])
+        affine[:, 3] = slices.affine @ np.array([*(axis.centres[0] for axis in axes), 1.0])
+        if not all(axis.identity for axis in axes):
+            slices = resampled(slices, z, y, x)
+        return slices.but(affine=affine).noting(
             "resample",
             f"{_words(old)} to {_words(np.multiply(old, steps))} mm (x, y, z), "
-            f"{_words(volume.array.shape[::-1])} to {_words(array.shape[::-1])} voxels, trilinear",
+            f"{_words(size)} to {_words(slices.shape[::-1])} voxels, trilinear",
             grid=self.config.grid,
             antialias=[axis.width > 1 for axis in axes],
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ctfw.errors import UserError
 from ctfw.types import Case, Volume
+from ctfw.volumes.stream import Planes, Read, SliceStream, gathered
 from ctfw_plugins.preprocess.anatomy import lung_slices
 from ctfw_plugins.preprocess.configs import SlicesConfig
 
@@ -24,23 +26,27 @@ class Slices:
         self.config = config
 
     def __call__(self, volume: Volume, case: Case | None = None) -> Volume:
-        if volume.positions_mm is not None:
+        return self.stream(SliceStream.of(volume), case).collect()
+
+    def stream(self, slices: SliceStream, case: Case | None = None) -> SliceStream:
+        if slices.positions_mm is not None:
             raise UserError("slices were chosen already: `slices` stands twice in the chain")
-        depth, count = volume.array.shape[0], self.config.count
-        first, last, where = self._range(volume)
+        slices, first, last, where = self._range(slices)
+        depth, count = slices.shape[0], self.config.count
         if last - first + 1 < count:
             raise UserError(
                 f"{count} slices are asked for and the {where} has {last - first + 1}: lower "
                 "`count` of slices, or resample to a smaller z spacing first"
             )
         index = first + np.floor((np.arange(count) + 0.5) * (last - first + 1) / count).astype(int)
-        positions = (index - index[0]) * volume.spacing_mm[0]
-        affine = volume.affine.copy()
-        affine[:, 3] = volume.affine @ np.array([0, 0, index[0], 1.0])
+        positions = (index - index[0]) * slices.spacing_mm[0]
+        affine = slices.affine.copy()
+        affine[:, 3] = slices.affine @ np.array([0, 0, index[0], 1.0])
         if count > 1:
             affine[:3, 2] *= (index[-1] - index[0]) / (count - 1)
-        array, each = self._take(volume, index)
-        return volume.but(array=array, affine=affine, positions_mm=positions).noting(
+        shape = (count, *slices.shape[1:])
+        read, each = self._chosen(slices, index)
+        return slices.but(shape=shape, read=read, affine=affine, positions_mm=positions).noting(
             "slices",
             f"{count} of {depth} slices, evenly over the {where}: number {index[0] + 1} to "
             f"{index[-1] + 1}, {positions[-1]:.1f} mm from first to last{each}",
@@ -48,26 +54,41 @@ class Slices:
             of=depth,
         )
 
-    def _range(self, volume: Volume) -> tuple[int, int, str]:
-        """(first, last, words) of the slices to spread over."""
-        whole = 0, volume.array.shape[0] - 1
+    def _range(self, slices: SliceStream) -> tuple[SliceStream, int, int, str]:
+        """(slices, first, last, words) of what to spread over; lungs are seen in the whole."""
+        last = slices.shape[0] - 1
         if self.config.over == "scan":
-            return *whole, "scan"
+            return slices, 0, last, "scan"
+        volume = slices.collect()
         lungs = lung_slices(volume)
+        whole = SliceStream.of(volume)
         if lungs is None:
-            return *whole, "scan, as no lung was found"
-        return *lungs, "lungs"
+            return whole, 0, last, "scan, as no lung was found"
+        return whole, *lungs, "lungs"
 
-    def _take(self, volume: Volume, index: np.ndarray) -> tuple[np.ndarray, str]:
-        """((count, y, x), words)."""
-        half = self.config.thick_mm / 2 / volume.spacing_mm[0]
-        if half < 0.5:
-            return volume.array[index], ""
-        out = np.empty((len(index), *volume.array.shape[1:]), np.float32)
-        for row, centre in enumerate(index):
-            low, high = int(np.ceil(centre - half)), int(np.floor(centre + half))
-            slab = volume.array[max(0, low) : high + 1]
-            out[row] = (
-                slab.mean(0, dtype=np.float32) if self.config.combine == "mean" else slab.max(0)
-            )
-        return out, f", each the {self.config.combine} over {self.config.thick_mm:g} mm"
+    def _chosen(self, slices: SliceStream, index: np.ndarray) -> tuple[Read, str]:
+        """(reader of the chosen slices, words on how each is made)."""
+        half = self.config.thick_mm / 2 / slices.spacing_mm[0]
+        slabs = [range(int(centre), int(centre) + 1) for centre in index]
+        each = ""
+        if half >= 0.5:
+            last = slices.shape[0] - 1
+            for row, centre in enumerate(index):
+                low, high = int(np.ceil(centre - half)), int(np.floor(centre + half))
+                slabs[row] = range(max(0, low), min(last, high) + 1)
+            each = f", each the {self.config.combine} over {self.config.thick_mm:g} mm"
+
+        def read(numbers: Sequence[int]) -> Planes:
+            needs = {number: slabs[number] for number in numbers}
+            for number, planes in gathered(slices.read, slices.descending, needs):
+                yield number, self._slab(planes) if half >= 0.5 else planes[0]
+
+        return read, each
+
+    def _slab(self, planes: list[np.ndarray]) -> np.ndarray:
+        """(y, x) float32: the mean or the maximum of the slices of a slab."""
+        slab = np.stack(planes)
+        if self.config.combine == "max":
+            return slab.max(0).astype(np.float32)
+        mean: np.ndarray = slab.mean(0, dtype=np.float32)
+        return mean

@@ -8,33 +8,41 @@ into plausible voxels (nibabel stops at the last voxel it needs).
 from __future__ import annotations
 
 import gzip
-import math
+import os
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import nibabel as nib
 import numpy as np
 from isal import igzip, isal_zlib
 
-from ctfw.errors import NotCT, UnreadableVolume
-from ctfw.types import Volume
-from ctfw_plugins.volumes.arrays import finite, rescaled
+from ctfw.errors import UnreadableVolume
+from ctfw.types import Decision, Volume
+from ctfw.volumes.stream import Planes, SliceStream
+from ctfw_plugins.volumes.arrays import finite, nonfinite_voxels, rescaled
 from ctfw_plugins.volumes.configs import NiftiConfig
+from ctfw_plugins.volumes.nifti_header import (
+    affine_of,
+    must_fit_file,
+    read_header,
+    scaling_of,
+    shape_of,
+    voxels_at,
+)
 
 _GZIP = b"\x1f\x8b"
-_MAX_DIM = 4096
-_MAX_DEFLATE = 1032  # no deflate stream expands further
-_CHUNK = 1 << 24
+_CHUNK = 1 << 20
 _DAMAGED: tuple[Any, ...] = (gzip.BadGzipFile, zlib.error, isal_zlib.error)
-_TO_MM = {"meter": 1000.0, "micron": 0.001, "mm": 1.0, "unknown": 1.0}
 
 
 class NiftiLoader:
     """`.nii` and `.nii.gz` -> Volume; intensity "unknown", because NIfTI does not say HU.
 
     The header's slope and intercept are applied once, as the format demands; whether that made
-    HU is for `rescale-hu` to decide. The array is int16 where the values are whole numbers that
+    HU is for `rescale-hu` to decide. Planes are int16 where the values are whole numbers that
     fit, else float32. Which transform counts: the sform, else the qform; where both are set they
     must place every corner of the volume within half a voxel of each other.
     """
@@ -48,193 +56,145 @@ class NiftiLoader:
 
     def load(self, path: Path) -> Volume:
         """Read one file. Raises UnreadableVolume (damaged, 4D, geometry) or NotCT (colour)."""
-        try:
-            with path.open("rb") as probe:
-                packed = probe.read(2) == _GZIP
-            with igzip.open(path, "rb") if packed else path.open("rb") as stream:
-                header = _header(stream)
-                stored, extra = _voxels(stream, header, path.stat().st_size, packed)
-        except EOFError as error:
-            raise UnreadableVolume("the file ends before its last voxel: fetch it again") from error
-        except _DAMAGED as error:
-            raise UnreadableVolume(
-                f"the compressed data are damaged ({error}): fetch it again"
-            ) from error
-        return self._volume(header, stored, extra)
+        return self.stream(path).collect()
 
-    def _volume(self, header: Any, stored: np.ndarray, extra: int) -> Volume:
-        slope, intercept = _scaling(header)
-        array, filled = finite(rescaled(stored, slope, intercept), self.config.nonfinite)
-        affine, source = _affine(header, stored.shape, self.config.geometry)
-        volume = Volume(array, affine).noting(
-            "load",
-            f"NIfTI, {stored.dtype.name} on disk, geometry from the {source}",
-            dtype=stored.dtype.name,
-            geometry=source,
+    def stream(self, path: Path) -> SliceStream:
+        """The slices of one file, in the order of the third axis. Raises as `load`."""
+        packed = _packed(path)
+        with _said_plainly(), _opened(path, packed) as stream:
+            header = read_header(stream)
+        shape = shape_of(header)
+        must_fit_file(header, shape, path.stat().st_size, packed)
+        affine, source = affine_of(header, shape[::-1], self.config.geometry)
+        file = _File(path, header, shape, packed, scaling_of(header), self.config.nonfinite)
+        slices = SliceStream(
+            shape[::-1], affine, read=file.read, notes=file.notes, random=not packed
         )
+        return self._noted(slices, header, source)
+
+    def _noted(self, slices: SliceStream, header: Any, geometry: str) -> SliceStream:
+        dtype = header.get_data_dtype().name
+        text = f"NIfTI, {dtype} on disk, geometry from the {geometry}"
+        end = slices.notes
+        slices = slices.but(notes=tuple).noting("load", text, dtype=dtype, geometry=geometry)
+        slope, intercept = scaling_of(header)
         if (slope, intercept) != (1.0, 0.0):
-            volume = volume.noting(
+            slices = slices.noting(
                 "load",
                 f"the header's slope {slope:g} and intercept {intercept:g} were applied once",
                 slope=slope,
                 intercept=intercept,
             )
-        if filled:
-            volume = volume.noting(
-                "load",
-                f"{filled} voxels that were not finite set to {self.config.nonfinite:g}",
-                filled=filled,
-            )
-        if extra:
-            volume = volume.noting("load", f"{extra} bytes after the last voxel were ignored")
-        return volume
+        return slices.closing(end)
 
 
-def _header(stream: IO[bytes]) -> Any:
-    """Parse and bound the header; the stream stands behind it. Raises UnreadableVolume, NotCT."""
-    start = stream.read(4)
-    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
-    kind = nib.Nifti2Header if 540 in sizes else nib.Nifti1Header
-    length = 540 if 540 in sizes else 348
-    if length not in sizes:
-        raise UnreadableVolume("not a NIfTI file: its first bytes are not those of a header")
-    block = start + stream.read(length - 4)
-    if len(block) < length:
-        raise EOFError
+@dataclass
+class _File:
+    """Planes of a NIfTI file, and what was noticed while they were read."""
+
+    path: Path
+    header: Any
+    shape: tuple[int, int, int]
+    packed: bool
+    scaling: tuple[float, float]
+    nonfinite: float | None
+    odd: int = 0
+    seen: int = 0
+    extra: int = 0
+
+    def read(self, numbers: Sequence[int]) -> Planes:
+        """Raises UnreadableVolume, for a packed file at the latest after the last plane."""
+        self.odd = self.seen = self.extra = 0
+        with _said_plainly(), _opened(self.path, self.packed) as stream:
+            _skip(stream, voxels_at(self.header), self.packed)
+            yield from self._planes(stream, numbers)
+        if self.odd and self.nonfinite is None:
+            raise UnreadableVolume(nonfinite_voxels(self.odd, self.seen))
+
+    def _planes(self, stream: IO[bytes], numbers: Sequence[int]) -> Planes:
+        x, y, z = self.shape
+        dtype = self.header.get_data_dtype()
+        asked, at = set(numbers), 0
+        waste = np.empty((y, x), dtype)
+        for number in range(z) if self.packed else sorted(asked):
+            if number > at:
+                _skip(stream, (number - at) * waste.nbytes, self.packed)
+            stored = np.empty((y, x), dtype) if number in asked else waste
+            _fill(stream, stored)
+            at = number + 1
+            if number in asked:
+                plane = self._rescaled(stored)
+                # After one that cannot be used the rest is only read to be counted.
+                if not self.odd or self.nonfinite is not None:
+                    yield number, plane
+        if self.packed or at == z:
+            self.extra = _to_the_end(stream)
+
+    def _rescaled(self, stored: np.ndarray) -> np.ndarray:
+        array, odd = finite(rescaled(stored, *self.scaling), self.nonfinite or 0.0)
+        self.odd += odd
+        self.seen += array.size
+        return array
+
+    def notes(self) -> tuple[Decision, ...]:
+        found = []
+        if self.odd:
+            told = f"{self.odd} voxels that were not finite set to {self.nonfinite:g}"
+            found.append(Decision("load", told, {"filled": self.odd}))
+        if self.extra:
+            told = f"{self.extra} bytes after the last voxel were ignored"
+            found.append(Decision("load", told))
+        return tuple(found)
+
+
+def _packed(path: Path) -> bool:
+    with path.open("rb") as probe:
+        return probe.read(2) == _GZIP
+
+
+def _opened(path: Path, packed: bool) -> Any:
+    return igzip.open(path, "rb") if packed else path.open("rb")
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """What goes wrong while decompressing, in words."""
     try:
-        header = kind(block, check=False)
-        magic = bytes(header["magic"].tobytes())[:3]
-        dtype = header.get_data_dtype()
-    except Exception as error:
-        raise UnreadableVolume(f"the NIfTI header cannot be parsed: {error}") from error
-    if magic not in (b"n+1", b"n+2"):
+        yield
+    except EOFError as error:
+        raise UnreadableVolume("the file ends before its last voxel: fetch it again") from error
+    except _DAMAGED as error:
         raise UnreadableVolume(
-            "the voxels are not in this file (a header with a separate .img, or no NIfTI): convert "
-            "it to a single .nii.gz"
-        )
-    if dtype.names or dtype.kind == "c":
-        kind_of = "a colour picture" if dtype.names else "complex numbers"
-        raise NotCT(f"the voxels are {kind_of} ({dtype}), not HU: give the CT itself")
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise UnreadableVolume(f"voxels of type {dtype} cannot be read")
-    return header
+            f"the compressed data are damaged ({error}): fetch it again"
+        ) from error
 
 
-def _shape(header: Any) -> tuple[int, int, int]:
-    """(x, y, z). Raises UnreadableVolume for anything but three axes of a sensible length."""
-    dims = [int(n) for n in header["dim"]]
-    rank, shape = dims[0], dims[1 : 1 + max(dims[0], 0)]
-    if not 1 <= rank <= 7 or any(not 1 <= n <= _MAX_DIM for n in shape):
-        raise UnreadableVolume(
-            f"the header's size {shape} is not that of a volume (1 to {_MAX_DIM})"
-        )
-    if any(n > 1 for n in shape[3:]):
-        times = math.prod(shape[3:])
-        raise UnreadableVolume(
-            f"4D with {times} time points of {shape[0]} x {shape[1]} x {shape[2]} voxels: store "
-            "the one to be read as a file of its own"
-        )
-    if len(shape) < 3:
-        raise UnreadableVolume(f"{rank}D, a single picture: a volume needs three axes")
-    return shape[0], shape[1], shape[2]
+def _skip(stream: IO[bytes], count: int, packed: bool) -> None:
+    """Go on by `count` bytes; a compressed stream has to be read."""
+    if not packed:
+        stream.seek(count, os.SEEK_CUR)
+        return
+    while count:
+        got = len(stream.read(min(count, _CHUNK)))
+        if not got:
+            raise EOFError
+        count -= got
 
 
-def _voxels(stream: IO[bytes], header: Any, file_size: int, packed: bool) -> tuple[np.ndarray, int]:
-    """((z, y, x) array as stored, bytes left over). Reads to the end, so checksums are compared."""
-    x, y, z = _shape(header)
-    dtype = header.get_data_dtype()
-    wanted = x * y * z * dtype.itemsize
-    if wanted > file_size * (_MAX_DEFLATE if packed else 1):
-        raise UnreadableVolume(
-            f"the header promises {wanted / 1e6:.1f} MB of voxels, more than the file can hold"
-        )
-    parsed = header.sizeof_hdr
-    offset = float(header["vox_offset"])
-    if not math.isfinite(offset) or not parsed <= offset <= parsed + (1 << 26):
-        raise UnreadableVolume(f"the voxels are said to start at byte {offset:g}, which cannot be")
-    skip = int(offset) - parsed
-    if len(stream.read(skip)) < skip:
-        raise EOFError
-    stored = np.empty((z, y, x), dtype)
+def _fill(stream: Any, stored: np.ndarray) -> None:
+    """Read exactly one plane."""
     view = memoryview(stored.reshape(-1).view(np.uint8).data)
     done = 0
-    while done < wanted:
-        got = stream.readinto(view[done : done + _CHUNK])  # type: ignore[attr-defined]
+    while done < len(view):
+        got = stream.readinto(view[done:])
         if not got:
             raise EOFError
         done += got
+
+
+def _to_the_end(stream: IO[bytes]) -> int:
+    """Bytes left over; a gzip stream compares its checksum and length at its end."""
     extra = 0
     while rest := stream.read(_CHUNK):
         extra += len(rest)
-    return stored, extra
-
-
-def _scaling(header: Any) -> tuple[float, float]:
-    """(slope, intercept); (1, 0) where the slope is 0, NaN or infinite, as the format says."""
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0 or not math.isfinite(slope):
-        return 1.0, 0.0
-    if not math.isfinite(intercept):
-        raise UnreadableVolume(f"the header has slope {slope:g} but intercept {intercept:g}")
-    return slope, intercept
-
-
-def _affine(header: Any, shape: tuple[int, ...], wish: str) -> tuple[np.ndarray, str]:
-    """(4x4 in mm, "sform" | "qform" | "pixdim alone")."""
-    unit = header.get_xyzt_units()[0]
-    to_mm = np.diag([_TO_MM.get(unit, 1.0)] * 3 + [1.0])
-    found: dict[str, np.ndarray] = {}
-    if int(header["sform_code"]) > 0:
-        found["sform"] = to_mm @ header.get_sform()
-    if int(header["qform_code"]) > 0:
-        found["qform"] = _qform(header, to_mm, only="sform" not in found or wish == "qform")
-    found = {name: affine for name, affine in found.items() if affine is not None}
-    if wish != "auto":
-        if wish not in found:
-            raise UnreadableVolume(f"`geometry: {wish}` is asked for, and the file has none")
-        return found[wish], wish
-    if len(found) == 2:
-        _must_agree(found["sform"], found["qform"], shape)
-    elif "sform" in found:
-        _must_fit_pixdim(found["sform"], to_mm[0, 0] * header["pixdim"][1:4].astype(float))
-    for name in ("sform", "qform"):
-        if name in found:
-            return found[name], name
-    pixdim = to_mm @ header.get_base_affine()
-    return pixdim, "pixdim alone (the file records no orientation)"
-
-
-def _qform(header: Any, to_mm: np.ndarray, only: bool) -> Any:
-    """The qform in mm; None when it is invalid and the file has a better transform."""
-    try:
-        qform = to_mm @ header.get_qform()
-    except Exception as error:
-        if only:
-            raise UnreadableVolume(f"the qform is invalid: {error}") from error
-        return None
-    return qform if only or np.isfinite(qform).all() else None
-
-
-def _must_agree(sform: np.ndarray, qform: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raise UnreadableVolume when a corner differs by more than half of the smallest spacing."""
-    z, y, x = (n - 1 for n in shape)
-    corners = np.array([(i, j, k, 1) for i in (0, x) for j in (0, y) for k in (0, z)]).T
-    apart = np.linalg.norm(((sform - qform) @ corners)[:3], axis=0).max()
-    spacing = np.linalg.norm(sform[:3, :3], axis=0).min()
-    if not apart <= 0.5 * max(spacing, 1e-3):
-        worst = np.abs(sform - qform)[:3, :3].max()
-        raise UnreadableVolume(
-            f"sform and qform disagree by {apart:.1f} mm at a corner (largest difference of an "
-            f"axis {worst:.2f}): say which is right with the nifti loader's `geometry`"
-        )
-
-
-def _must_fit_pixdim(sform: np.ndarray, pixdim: np.ndarray) -> None:
-    """Raise UnreadableVolume when usable voxel sizes differ from the sform's by more than 1 %."""
-    spacing = np.linalg.norm(sform[:3, :3], axis=0)
-    if (pixdim > 0).all() and not np.allclose(pixdim, spacing, rtol=0.01, atol=0):
-        told, meant = (" x ".join(f"{n:g}" for n in sizes) for sizes in (pixdim, spacing))
-        raise UnreadableVolume(
-            f"the header's voxel size is {told} mm and its sform's {meant} mm (x, y, z): say "
-            "`geometry: sform` for the nifti loader if the sform is right"
-        )
+    return extra
