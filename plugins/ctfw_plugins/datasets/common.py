@@ -22,8 +22,10 @@ _NAMED = 5  # what a message names before it only counts
 
 def given(text: Any) -> str:
     """A section without stray white space; empty where the table says that there is none."""
-    clean = " ".join(str(text or "").split())
-    return "" if clean.lower() in _MISSING else clean
+    clean = str(text or "").strip()
+    if "  " in clean or not clean.isprintable():  # a fifth of the time of splitting every text
+        clean = " ".join(clean.split())
+    return "" if len(clean) < 12 and clean.lower() in _MISSING else clean
 
 
 def report_text(findings: str, impression: str, sections: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ SPLIT_NAMES = {
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
     "test": "test", "testing": "test", "ts": "test",
 }  # fmt: skip
+TEXTS = ("report", "findings", "impression")
+HINTS = ("slope", "intercept", "spacing", "intensity")
 _ENDINGS = (".nii.gz", ".nii", ".npy", ".png", ".jpg", ".jpeg", ".dcm", ".mha", ".nrrd")
 
 
@@ -31,13 +34,21 @@ class RowReader:
     """Turns the rows of one file into cases, and collects what is wrong with them.
 
     split  of every row, where the file is of one split; else "" and the split column decides
+    deal   the split of a patient, where there is no such column either
     """
 
     def __init__(
-        self, config: TableConfig, rows: Rows, columns: dict[str, int], split: str = ""
+        self,
+        config: TableConfig,
+        rows: Rows,
+        columns: dict[str, int],
+        split: str,
+        deal: Callable[[str], str],
     ) -> None:
         self.config, self.rows, self.columns, self.split = config, rows, columns, split
-        self.root = (config.root or rows.file.parent).expanduser()
+        self._deal = deal
+        self._root = str((config.root or rows.file.parent).expanduser())
+        self._hinted = any(role in columns for role in HINTS)
         names = config.label_names
         self._labels = LabelCells(
             str(rows.file), names, config.blank_labels, config.uncertain_labels
@@ -49,7 +60,7 @@ class RowReader:
     def cases(self, left_out: LeftOut, places: dict[str, list[str]]) -> list[Case]:
         """The cases of the file; `places` collects where each id stands.
 
-        A case without a patient column has patient "". Raises BadData that names the rows with
+        Without a patient column, each study is a patient. Raises BadData that names the rows with
         no image, patient or split, an unknown split, a wrong label or hint, or no report.
         """
         found = []
@@ -76,26 +87,28 @@ class RowReader:
         if not image:
             self._fault("no image", place)
             return None
-        findings, impression = (given(self._cell(row, r)) for r in ("findings", "impression"))
+        report, findings, impression = (given(self._cell(row, role)) for role in TEXTS)
         name = self._text(row, "id") or _bare(image)
-        if "patient" in self.columns and not self._text(row, "patient"):
+        study = self._text(row, "study") or name
+        patient = self._text(row, "patient") if "patient" in self.columns else study
+        if not patient:
             self._fault("no patient", place)
         return Case(
             id=name,
-            patient=self._text(row, "patient"),
+            patient=patient,
             image=self._path(image),
-            report=self._compose(given(self._cell(row, "report")), findings, impression),
-            split=self.split or self._split(row, place),
-            study=self._text(row, "study") or name,
+            report=self._compose(report, findings, impression),
+            split=self._split(row, patient, place),
+            study=study,
             findings=findings,
             impression=impression,
             labels=self._vector(row, place),
-            hints=self._hints(row, place),
+            hints=self._hints(row, place) if self._hinted else {},
         )
 
     def _composer(self) -> Callable[[str, str, str], str]:
         """(report, findings, impression) -> the text to write. Raises BadData when it cannot."""
-        has = {role for role in ("report", "findings", "impression") if role in self.columns}
+        has = {role for role in TEXTS if role in self.columns}
         wanted = self.config.sections
         if wanted == "auto":
             wanted = "report" if "report" in has else "findings+impression"
@@ -112,11 +125,11 @@ class RowReader:
 
     def _path(self, text: str) -> Path:
         text = text.replace("\\", "/") if "/" not in text else text
-        return self.root / Path(text + self.config.suffix).expanduser()
+        return Path(os.path.join(self._root, os.path.expanduser(text + self.config.suffix)))
 
-    def _split(self, row: Sequence[Any], place: str) -> str:
-        if "split" not in self.columns:
-            return ""
+    def _split(self, row: Sequence[Any], patient: str, place: str) -> str:
+        if self.split or "split" not in self.columns:
+            return self.split or self._deal(patient)
         text = self._text(row, "split").lower()
         if text not in SPLIT_NAMES:
             close = did_you_mean(text, SPLIT_NAMES)
