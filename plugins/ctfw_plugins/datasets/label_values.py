@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -63,17 +62,13 @@ class LabelCells:
             raise BadData(f"{self.where}: labels: {told}")
 
     def _one(self, cell: Any, name: str, place: str) -> int:
-        key = cell.strip().lower() if isinstance(cell, str) else cell
-        blank = key is None or (isinstance(key, float) and math.isnan(key)) or key in _BLANK
-        if blank:
+        key = "" if cell is None or cell != cell else str(cell).strip().lower()
+        if key in _BLANK:
             if self._blank == "error":
                 advice = "blank cells: set data.blank_labels: negative if they mean 'not there'"
                 self._fault(advice, f"{place}, {name!r}")
             return 0
-        try:
-            value = VALUES.get(key, _number(key))
-        except TypeError:
-            value = None
+        value = VALUES.get(key, _number(key))
         if value in UNCERTAIN:
             if self._uncertain == "error":
                 advice = "-1, usually 'uncertain': set data.uncertain_labels"
@@ -107,8 +102,8 @@ def _key(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").split())
 
 
-def _number(text: Any) -> float | None:
+def _number(text: str) -> float | None:
     try:
         return float(text)
-    except (TypeError, ValueError):
+    except ValueError:
         return None
