@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -67,9 +68,51 @@ def write_nifti(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def ct_slice(plane: np.ndarray, **tags: Any) -> FileDataset:
+    """A CT image of stored values (y, x) with a planted person; `tags` replace, None removes."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    data.PatientName, data.PatientID = "Planted^Person", "ID-4711"
+    data.PatientBirthDate, data.StudyDate = "19330322", "20010101"
+    data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    data.Modality, data.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
+    data.Rows, data.Columns = plane.shape
+    data.PixelSpacing = [0.8, 0.7]
+    data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    data.ImagePositionPatient = [-20, -30, 0]
+    data.SliceThickness = 99
+    data.RescaleSlope, data.RescaleIntercept = "1", "-1024"
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 1
+    data.PixelData = np.ascontiguousarray(plane, "<i2").tobytes()
+    data["PixelData"].VR = "OW"
+    for name, value in tags.items():
+        if value is None:
+            data.pop(tag_for_keyword(name), None)
+        elif name in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+            data.add(pydicom.DataElement(tag_for_keyword(name), "SS" if value < 0 else "US", value))
+        else:
+            setattr(data, name, value)
+    return data
+
+
+@pytest.fixture
+def make_slice() -> Callable[..., FileDataset]:
+    """(stored values (y, x), **tags) -> dataset."""
+    return ct_slice
+
+
 @pytest.fixture
 def write_series(tmp_path: Path) -> Callable[..., Path]:
-    """(array (z, y, x) of stored values, ...) -> folder of a DICOM series with a planted name."""
+    """(array (z, y, x) of stored values, ...) -> folder of a DICOM series.
+
+    `tags` are those of every slice, `each` gives those of slice k; `change` may alter a dataset
+    before it is written. File names say nothing about the order.
+    """
 
     def write(
         array: np.ndarray,
@@ -83,42 +126,28 @@ def write_series(tmp_path: Path) -> Callable[..., Path]:
         shift_y: float = 0.0,
         series: Any = None,
         tags: dict[str, Any] | None = None,
+        each: Callable[[int], dict[str, Any]] = lambda k: {},
+        change: Callable[[FileDataset], None] | None = None,
+        name: Callable[[int], str] = lambda k: f"{(k * 7) % 10}_{99 - k}.dcm",
     ) -> Path:
         out = tmp_path / folder
-        out.mkdir(exist_ok=True)
+        out.mkdir(exist_ok=True, parents=True)
         uid = generate_uid()
         heights = np.arange(len(array)) * 2.5 if z is None else z
         for k, plane in enumerate(array):
-            meta = FileMetaDataset()
-            meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            meta.MediaStorageSOPClassUID = CTImageStorage
-            meta.MediaStorageSOPInstanceUID = generate_uid()
-            data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-            data.PatientName, data.PatientID = "Planted^Person", "ID-4711"
-            data.PatientBirthDate, data.StudyDate = "19330322", "20010101"
-            data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-            data.Modality, data.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
-            data.SeriesInstanceUID = series[k] if series else uid
-            data.Rows, data.Columns = plane.shape
-            data.PixelSpacing = [row_mm, column_mm]
-            data.ImageOrientationPatient = list(normal)
-            data.ImagePositionPatient = [-20.0, -30.0 + k * shift_y, float(heights[k])]
-            data.SliceThickness = 99
-            each = np.ndim(slope) > 0
-            data.RescaleSlope = str(slope[k] if each else slope)
-            data.RescaleIntercept = str(intercept[k] if np.ndim(intercept) > 0 else intercept)
-            data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-            data.BitsAllocated = data.BitsStored = 16
-            data.HighBit, data.PixelRepresentation = 15, 1
-            data.PixelData = np.ascontiguousarray(plane, "<i2").tobytes()
-            for name, value in (tags or {}).items():
-                if value is None:
-                    del data[name]
-                elif name == "PixelPaddingValue":
-                    data.add(pydicom.DataElement(0x00280120, "US", value))
-                else:
-                    setattr(data, name, value)
-            data.save_as(out / f"{(k * 7) % 10}_{99 - k}.dcm", enforce_file_format=True)
+            own = {
+                "SeriesInstanceUID": series[k] if series else uid,
+                "PixelSpacing": [row_mm, column_mm],
+                "ImageOrientationPatient": list(normal),
+                "ImagePositionPatient": [-20.0, -30.0 + k * shift_y, float(heights[k])],
+                "RescaleSlope": str(slope[k] if np.ndim(slope) > 0 else slope),
+                "RescaleIntercept": str(intercept[k] if np.ndim(intercept) > 0 else intercept),
+                "InstanceNumber": k + 1,
+            }
+            data = ct_slice(plane, **{**own, **(tags or {}), **each(k)})
+            if change:
+                change(data)
+            data.save_as(out / name(k), enforce_file_format=data.preamble is not None)
         return out
 
     return write

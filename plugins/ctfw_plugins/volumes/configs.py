@@ -67,3 +67,17 @@ class DicomConfig(Strict):
     fill_padding: bool = Field(
         True, description="put air where the pixel has the series' padding value"
     )
+
+
+class PictureConfig(Strict):
+    """One PNG or JPEG picture of an X-ray view."""
+
+    white: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="grey value of white, e.g. 4095 for 12 bits stored in 16; none: 255 or 65535",
+    )
+    spacing_mm: tuple[Millimetres, Millimetres] | None = Field(
+        None, description="size of a pixel (x, y) at the patient; none: unknown, taken as 1 mm"
+    )

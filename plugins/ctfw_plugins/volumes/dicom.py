@@ -1,4 +1,4 @@
-"""A folder with one plain CT series.
+"""A folder with a CT series, or one multi-frame file.
 
 Nothing that names a patient leaves this module: messages and provenance are built from geometry
 and counts, and texts of foreign exceptions and warnings, which may quote header values, are not
@@ -7,161 +7,225 @@ passed on.
 
 from __future__ import annotations
 
-import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pydicom
-
 from ctfw.errors import NotCT, UnreadableVolume
-from ctfw.types import HU, RAW, Volume
-from ctfw_plugins.volumes.arrays import rescaled
+from ctfw.types import HU, RAW, Decision, Volume
+from ctfw.volumes.stream import Planes, SliceStream
 from ctfw_plugins.volumes.configs import DicomConfig
-from ctfw_plugins.volumes.series import Slice, one_series, stack_affine
+from ctfw_plugins.volumes.dicom_enhanced import frames_of
+from ctfw_plugins.volumes.dicom_files import Header, files_below, holds_dicom, read_header
+from ctfw_plugins.volumes.dicom_geometry import stack_affine, step_mm
+from ctfw_plugins.volumes.dicom_kinds import LOCALIZER, UNPLACED, left_out
+from ctfw_plugins.volumes.dicom_pixels import Pixels, believed_padding, same_pixels
+from ctfw_plugins.volumes.dicom_quiet import quiet
+from ctfw_plugins.volumes.dicom_slices import MARKS, Slice, slice_of, storage_of
+from ctfw_plugins.volumes.dicom_stacks import Chosen, choose
 
-_MAGIC = b"DICM"
-_AIR_HU = -1024
+_OTHERS = "files that are not DICOM"
+_KERNEL = MARKS.index("ConvolutionKernel")
+
+
+@dataclass
+class _Found:
+    """What lies in the folder: slices, and the number of everything else by kind."""
+
+    slices: list[Slice] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unplaced: set[str] = field(default_factory=set)
 
 
 class DicomLoader:
-    """A folder -> Volume in HU (where the tags give a rescale).
+    """A folder or multi-frame file -> slices in HU, where the tags give a rescale to HU.
 
-    Slices are ordered by their position along the normal, each is rescaled with its own slope and
-    intercept, and the spacing between slices comes from the positions, never from SliceThickness.
-    Refused by name: holes, uneven steps, duplicates, several series, gantry tilt, one slice,
-    multi-frame files, other modalities.
+    The slices are found by their geometry in the folder and its subfolders, ordered by position
+    along their normal, and rescaled each with its own slope and intercept. Refused by name: several
+    stacks (unless `series: largest`), holes, uneven steps, duplicates, gantry tilt, one slice,
+    damaged files. The rules are listed in docs/how-to/read_dicom.md.
     """
 
     def __init__(self, config: DicomConfig, context: Any = None) -> None:
         self.config = config
 
     def can_read(self, path: Path) -> bool:
-        """A folder with a DICOM file among its first files, or one such file."""
-        try:
-            files = [path] if path.is_file() else [f for f in sorted(path.iterdir()) if f.is_file()]
-            return any(_looks_dicom(file) for file in files[:64])
-        except OSError:
-            return False
+        """A DICOM file, or a folder with one among the first files in it and below."""
+        return holds_dicom(path)
 
     def load(self, path: Path) -> Volume:
-        """Read the series. Raises UnreadableVolume or NotCT."""
-        if path.is_file():
-            files, others = [path], 0
-        else:
-            present = [f for f in sorted(path.iterdir()) if f.is_file() and f.name != "DICOMDIR"]
-            files = [file for file in present if _looks_dicom(file)]
-            others = len(present) - len(files)
-        if not files:
-            raise UnreadableVolume("no DICOM file lies directly in this folder")
-        with _quiet():
-            slices, scouts = one_series([_header(file) for file in files])
-            affine, slices = stack_affine(slices)
-            array, padded = self._voxels(slices)
-        return _noted(
-            Volume(array, affine, intensity=_state(slices)), slices, padded, scouts, others
+        """The whole series. Raises as `stream`."""
+        return self.stream(path).collect()
+
+    def stream(self, path: Path) -> SliceStream:
+        """Read the headers; each slice is decoded when it is asked for.
+
+        Raises UnreadableVolume (nothing usable, several stacks, geometry, damage) or NotCT (other
+        modalities only); while slices are read, UnreadableVolume for pixels that cannot be decoded.
+        """
+        found = _gathered(path)
+        if not found.slices:
+            raise _nothing_left(found.left_out)
+        chosen = choose(found.slices, self.config.series, same_pixels)
+        slices = chosen.slices
+        _must_fit_together(slices, found.unplaced)
+        affine = stack_affine(slices)
+        pixels = Pixels(self.config.fill_padding)
+
+        def read(numbers: Sequence[int]) -> Planes:
+            for number in numbers:
+                yield number, pixels.plane(number, slices[number])
+
+        shape = (len(slices), slices[0].storage.rows, slices[0].storage.columns)
+        stream = SliceStream(shape, affine, read, slices[0].intensity, random=True)
+        notes = [*_said_of(slices), *_said_of_others(chosen, found.left_out)]
+        return stream.closing(lambda: tuple(notes)).closing(lambda: _said_of_pixels(pixels, slices))
+
+
+def _gathered(path: Path) -> _Found:
+    """Read the headers of a file, or of every file in a folder and below."""
+    found, nameless = _Found(), 0
+    files = [path] if path.is_file() else files_below(path)
+    for file in files:
+        header = read_header(file)
+        if header is None:
+            nameless += file.suffix.lower() == ".dcm"
+            found.left_out[_OTHERS] += 1
+            continue
+        try:
+            with quiet():
+                _sort(header, found)
+        except UnreadableVolume:
+            raise
+        except Exception as error:
+            raise UnreadableVolume(
+                f"a DICOM file has tags that cannot be read ({type(error).__name__}): it is "
+                "damaged. Fetch it again"
+            ) from None
+    if nameless:
+        raise UnreadableVolume(
+            f"{nameless} of the files named .dcm hold no DICOM header that can be read: they are "
+            "damaged, cut short or something else. Fetch them again or remove them"
+        )
+    return found
+
+
+def _sort(header: Header, found: _Found) -> None:
+    """Put the frames of one file to the slices, or count why not."""
+    if kind := left_out(header.dataset.get, header.keyword):
+        found.left_out[kind] += 1
+        return
+    storage = storage_of(header)
+    for frame, get in frames_of(header):
+        kind = left_out(get, header.keyword)
+        part = None if kind else slice_of(storage, get, frame)
+        if part is not None:
+            found.slices.append(part)
+            continue
+        found.left_out[kind or UNPLACED] += 1
+        if not kind:
+            found.unplaced.add(str(get("SeriesInstanceUID") or ""))
+
+
+def _nothing_left(counts: Counter[str]) -> Exception:
+    """Why there is no slice, by kind and count."""
+    told = _counted(counts)
+    if not told:
+        return UnreadableVolume("this folder and those in it are empty: no DICOM file is there")
+    if set(counts) == {LOCALIZER}:
+        return NotCT(f"only localizer (scout) images: {counts[LOCALIZER]} of them")
+    damaged = UNPLACED in counts or set(counts) == {_OTHERS}
+    kind = UnreadableVolume if damaged else NotCT
+    return kind(f"no slice of a CT volume is there, only: {told}")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{kind}: {count}" for kind, count in sorted(counts.items()) if count)
+
+
+def _must_fit_together(slices: Sequence[Slice], unplaced: set[str]) -> None:
+    """Raise UnreadableVolume when slices differ in rescale, or others of the series have no place.
+
+    An image of the same series that has lost its position would otherwise be missing in silence.
+    """
+    if len({part.intensity for part in slices}) > 1:
+        raise UnreadableVolume(
+            "the slices of the series differ in a rescale: some have RescaleSlope and "
+            "RescaleIntercept to HU and some have not"
+        )
+    if unplaced & {part.series for part in slices}:
+        raise UnreadableVolume(
+            "images of the same series have no usable PixelSpacing, ImageOrientationPatient or "
+            "ImagePositionPatient, so their place is unknown: fetch the series again"
         )
 
-    def _voxels(self, slices: Sequence[Slice]) -> tuple[np.ndarray, int]:
-        """((z, y, x) rescaled, voxels that were padding), one file in memory at a time."""
-        planes, padded = [], 0
-        for part in slices:
-            stored = _pixels(part)
-            plane = rescaled(stored, part.slope, part.intercept)
-            if self.config.fill_padding and part.padding is not None:
-                outside = stored == part.padding
-                # A padding value inside the range of tissue (often 0) is a wrong tag: kept.
-                if part.padding * part.slope + part.intercept < -1000:
-                    plane[outside] = _AIR_HU
-                    padded += int(np.count_nonzero(outside))
-            planes.append(plane)
-        return np.stack(planes), padded
 
-
-def _state(slices: Sequence[Slice]) -> str:
-    """HU when every slice has a rescale in HU; raw when none has one."""
-    return HU if slices[0].has_rescale else RAW
-
-
-def _noted(
-    volume: Volume, slices: Sequence[Slice], padded: int, scouts: int, others: int
-) -> Volume:
-    z = volume.spacing_mm[0]
-    volume = volume.noting(
-        "load",
-        f"DICOM series of {len(slices)} slices, ordered by position, {z:g} mm apart",
+def _said_of(slices: Sequence[Slice]) -> Iterator[Decision]:
+    """What the headers of the chosen slices say."""
+    step, first = step_mm(slices), slices[0].storage
+    yield _noted(
+        f"DICOM series of {len(slices)} slices, ordered by position, {step:.4g} mm apart",
         slices=len(slices),
-        step_mm=round(z, 4),
+        step_mm=round(step, 4),
     )
-    if slices[0].has_rescale:
-        pairs = sorted({(part.slope, part.intercept) for part in slices})
-        told = ", ".join(f"{slope:g} x P {intercept:+g}" for slope, intercept in pairs[:3])
-        more = " and others" if len(pairs) > 3 else ""
-        volume = volume.noting("load", f"RescaleSlope and RescaleIntercept applied: {told}{more}")
-    if padded:
-        share = 100 * padded / volume.array.size
-        volume = volume.noting(
-            "load", f"{share:.1f} % of the voxels had the padding value and were set to air"
+    if first.frames > 1:
+        files = len({part.storage.path for part in slices})
+        yield _noted(f"frames of multi-frame files: {len(slices)} of {files} files")
+    yield _rescale(slices)
+    for name, way in (("series UIDs", 0), ("reconstruction kernels", _KERNEL)):
+        if (count := len({part.marks[way] for part in slices})) > 1:
+            yield _noted(f"{count} {name} in one even stack: read as one series")
+    if any(part.storage.lossy for part in slices):
+        yield _noted("the pixels went through a lossy compression")
+    if slices[0].padding is not None and believed_padding(slices[0]) is None:
+        yield _noted("the padding value could be that of tissue, or is raw: it was not used")
+
+
+def _rescale(slices: Sequence[Slice]) -> Decision:
+    if slices[0].intensity == RAW:
+        return _noted("no RescaleSlope and RescaleIntercept: the values are as stored")
+    pairs = sorted({(part.slope, part.intercept) for part in slices})
+    told = ", ".join(f"{slope:g} x P {intercept:+g}" for slope, intercept in pairs[:3])
+    more = " and others" if len(pairs) > 3 else ""
+    text = f"RescaleSlope and RescaleIntercept applied: {told}{more}"
+    if slices[0].intensity != HU:
+        text += ". RescaleType is not HU, so what the values are is left to the voxels"
+    return _noted(text)
+
+
+def _said_of_others(chosen: Chosen, counts: Counter[str]) -> Iterator[Decision]:
+    """What was left out, by kind and count."""
+    out = counts + Counter(chosen.singles)
+    out["copies of a slice"] += chosen.copies
+    if told := _counted(out):
+        yield _noted(f"left out: {told}")
+    if chosen.smaller:
+        sizes = ", ".join(str(len(stack)) for stack in chosen.smaller[:6])
+        yield _noted(
+            f"the largest of {len(chosen.smaller) + 1} stacks was taken; the others have {sizes} "
+            "slices"
         )
-    if scouts:
-        volume = volume.noting("load", f"{scouts} localizer images were left out")
-    if others:
-        volume = volume.noting("load", f"{others} files that are not DICOM were left out")
-    return volume
 
 
-def _header(file: Path) -> Slice:
-    try:
-        dataset = pydicom.dcmread(file, stop_before_pixels=True)
-        return Slice.of(file, dataset)
-    except (UnreadableVolume, NotCT):
-        raise
-    except Exception as error:
-        raise UnreadableVolume(
-            f"a file of the series is not readable DICOM ({type(error).__name__}): it may be cut "
-            "short, or have been written without its file meta header"
-        ) from None
-
-
-def _pixels(part: Slice) -> np.ndarray:
-    """(rows, columns) stored values of one slice. Raises UnreadableVolume, naming the position."""
-    try:
-        dataset = pydicom.dcmread(part.path)
-        pixels = np.asarray(dataset.pixel_array)
-    except Exception as error:
-        raise UnreadableVolume(
-            f"the pixels of the slice at {part.along:.2f} mm cannot be decoded "
-            f"({type(error).__name__}; transfer syntax: {part.syntax}). The file is cut short, or "
-            "its compression needs a decoder: pip install pylibjpeg pylibjpeg-libjpeg "
-            "pylibjpeg-openjpeg"
-        ) from None
-    if pixels.shape != (part.rows, part.columns):
-        raise UnreadableVolume(
-            f"the slice at {part.along:.2f} mm has pixels of shape {pixels.shape}, not "
-            f"{part.rows} x {part.columns}"
+def _said_of_pixels(pixels: Pixels, slices: Sequence[Slice]) -> tuple[Decision, ...]:
+    """What only the pixels could tell."""
+    said = []
+    if padded := sum(pixels.padded.values()):
+        share = 100 * padded / sum(pixels.seen.values())
+        said.append(
+            _noted(f"{share:.1f} % of the voxels had the padding value and were set to air")
         )
-    return pixels
+    if pixels.mended:
+        said.append(
+            _noted(
+                f"{len(pixels.mended)} of {len(slices)} compressed slices say another sign than "
+                "PixelRepresentation, which was followed"
+            )
+        )
+    return tuple(said)
 
 
-def _looks_dicom(file: Path) -> bool:
-    if file.suffix.lower() == ".dcm":
-        return True
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == _MAGIC
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """pydicom's warnings quote header values; they must not reach a log."""
-    import logging
-
-    logger = logging.getLogger("pydicom")
-    before, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
+def _noted(text: str, **values: Any) -> Decision:
+    return Decision("load", text, values)
