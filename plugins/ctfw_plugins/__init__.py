@@ -17,7 +17,13 @@ from ctfw_plugins.metrics.configs import AccuracyConfig, BleuConfig, CoverageCon
 from ctfw_plugins.preprocess import configs as steps
 from ctfw_plugins.samplers.configs import GaussConfig, HeterConfig
 from ctfw_plugins.stages.configs import FinetuneConfig, ReportConfig, VisionWarmupConfig
-from ctfw_plugins.volumes.configs import DicomConfig, ItkConfig, NiftiConfig, NpyConfig
+from ctfw_plugins.volumes.configs import (
+    DicomConfig,
+    ItkConfig,
+    NiftiConfig,
+    NpyConfig,
+    PictureConfig,
+)
 
 
 @hookimpl
@@ -90,6 +96,13 @@ def ctfw_volume_loaders() -> Iterable[Component]:
         ItkConfig,
         "MetaImage (.mha, .mhd) and NRRD (.nrrd, .nhdr)",
         needs=("SimpleITK>=2.3", "isal"),
+    )
+    yield Component(
+        "picture",
+        "ctfw_plugins.volumes.picture:PictureLoader",
+        PictureConfig,
+        "PNG and JPEG pictures of X-ray views",
+        needs=("pillow>=10",),
     )
 
 

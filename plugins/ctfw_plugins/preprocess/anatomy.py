@@ -12,6 +12,7 @@ _COARSE = 96
 _LUNG_SHARE = 0.15
 _LEAST_LUNG = 0.01
 _TABLE_MM = 20.0
+_SCALE = {"low", "high", "divide_by"}  # noted by what normalised the values
 
 
 def to_value(volume: Volume, hu: float) -> float:
@@ -20,8 +21,8 @@ def to_value(volume: Volume, hu: float) -> float:
         return hu
     if volume.intensity == NORMALISED:
         for decision in reversed(volume.provenance):
-            if decision.step == "hu-window":
-                values = decision.values
+            values = decision.values
+            if values.keys() >= _SCALE:
                 return float(np.clip(hu, values["low"], values["high"]) / values["divide_by"])
     raise UserError(
         f"body and lungs are found by their HU, and the volume is '{volume.intensity}': put "
