@@ -115,6 +115,8 @@ def _affine(path: Path, stored: Stored) -> np.ndarray:
         reader.ReadImageInformation()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1][:200]
+        if reason.startswith("Reason:"):  # of the operating system, which was not asked for any
+            reason = "a field has a value that cannot be"
         raise UnreadableVolume(f"SimpleITK cannot read the header: {reason}") from error
     size = reader.GetSize()
     if size[:3] != stored.shape or any(n != 1 for n in size[3:]):

@@ -71,8 +71,8 @@ def find_array(path: Path, key: str | None) -> FoundArray:
     extra = size - header.length - header.voxel_bytes
     if extra < 0:
         raise UnreadableVolume(
-            f"the header promises {header.voxel_bytes / 1e6:.1f} MB of voxels and {-extra} bytes "
-            "are lacking: the file was cut short"
+            f"the header promises {header.voxel_bytes} bytes of voxels and {-extra} of them are "
+            "lacking: the file was cut short"
         )
     opened = partial(_npy_voxels, path, header.length)
     return FoundArray("array", opened, shape, header.dtype, header.fortran, True, extra)
@@ -109,12 +109,12 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
                 "it with numpy.savez or numpy.savez_compressed"
             )
         packed = info.compress_type == zipfile.ZIP_DEFLATED
-        if info.compress_size > size or info.file_size > info.compress_size * (
-            MAX_DEFLATE if packed else 1
-        ):
+        most = info.compress_size * (MAX_DEFLATE if packed else 1)
+        placed = 0 <= info.header_offset <= size - info.compress_size
+        if not placed or info.file_size > most:
             raise UnreadableVolume(
-                f"{info.filename} is said to hold {info.file_size / 1e6:.1f} MB, more than "
-                "the archive can: it is damaged, or made to exhaust the memory"
+                f"{info.filename} is said to hold {info.file_size} bytes, more than the archive "
+                "can: it is damaged, or made to exhaust the memory"
             )
     return {info.filename.removesuffix(_ENDING): info for info in entries}
 
