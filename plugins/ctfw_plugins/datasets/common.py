@@ -41,6 +41,15 @@ def named(items: Sequence[str]) -> str:
     return ", ".join(items[:_NAMED]) + (", ..." if len(items) > _NAMED else "")
 
 
+def faults_said(faults: Mapping[str, Sequence[str]]) -> str:
+    """`what is wrong (line 3, line 7); ...`, with the number where not all places are named."""
+    parts = []
+    for why, places in faults.items():
+        more = f" {len(places)} in all" if len(places) > _NAMED else ""
+        parts.append(f"{why} ({named(places)}{more})")
+    return "; ".join(parts)
+
+
 def say(context: Any, text: str) -> None:
     """Tell the person who waits: through the run's context, else as a warning."""
     log = getattr(context, "log", None)

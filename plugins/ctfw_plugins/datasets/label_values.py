@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ctfw.errors import BadData, did_you_mean
-from ctfw_plugins.datasets.common import named
+from ctfw_plugins.datasets.common import faults_said
 
 VALUES: dict[Any, int] = {
     0: 0, 1: 1, "0": 0, "1": 1, "0.0": 0, "1.0": 1,
@@ -58,8 +58,7 @@ class LabelCells:
     def check(self) -> None:
         """Raise BadData that names the rows, when any cell was wrong."""
         if self._faults:
-            told = "; ".join(f"{why} ({named(at)})" for why, at in self._faults.items())
-            raise BadData(f"{self.where}: labels: {told}")
+            raise BadData(f"{self.where}: labels: {faults_said(self._faults)}")
 
     def _one(self, cell: Any, name: str, place: str) -> int:
         key = "" if cell is None or cell != cell else str(cell).strip().lower()

@@ -14,7 +14,7 @@ import numpy as np
 
 from ctfw.errors import BadData, did_you_mean
 from ctfw.types import Case
-from ctfw_plugins.datasets.common import NO_REPORT, LeftOut, given, named, report_text
+from ctfw_plugins.datasets.common import NO_REPORT, LeftOut, faults_said, given, report_text
 from ctfw_plugins.datasets.configs import TableConfig
 from ctfw_plugins.datasets.label_values import LabelCells
 from ctfw_plugins.datasets.table_columns import label_columns
@@ -77,8 +77,7 @@ class RowReader:
                 advice = "no report: set data.empty_reports: leave-out to go on without them"
                 self._fault(advice, self.rows.place(index))
         if self._faults:
-            told = "; ".join(f"{why} ({named(at)})" for why, at in self._faults.items())
-            raise BadData(f"{self.rows.file}: {told}")
+            raise BadData(f"{self.rows.file}: {faults_said(self._faults)}")
         self._labels.check()
         return found
 
