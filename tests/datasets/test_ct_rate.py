@@ -14,10 +14,13 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ctfw.errors import BadData
 from ctfw.labels import CT_RATE_LABELS
 from ctfw_plugins.datasets import ct_rate_tables as tables
+from ctfw_plugins.datasets.common import fraction, held_out
 from ctfw_plugins.datasets.configs import CTRateConfig
 from ctfw_plugins.datasets.ct_rate import CTRate
 from ctfw_plugins.datasets.phantom import SPLITS, Phantom
@@ -58,6 +61,13 @@ def quiet(root: Path, split: str, **changes: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return dataset(root, **changes).cases(split)
+
+
+TABLES_OF_TEST = (
+    ("radiology_text_reports", "validation_reports.csv"),
+    ("multi_abnormality_labels", "valid_predicted_labels.csv"),
+    ("metadata", "validation_metadata.csv"),
+)
 
 
 def edit(path: Path, change: Callable[[list[list[str]]], None]) -> None:
@@ -113,11 +123,7 @@ def test_reconstructions_first_or_all(template: Path) -> None:
 
 def test_first_reconstruction_counts_by_number_not_by_spelling(tree: Path) -> None:
     scan = quiet(tree, "test")[0].study
-    for folder, name in (
-        ("radiology_text_reports", "validation_reports.csv"),
-        ("multi_abnormality_labels", "valid_predicted_labels.csv"),
-        ("metadata", "validation_metadata.csv"),
-    ):
+    for folder, name in TABLES_OF_TEST:
 
         def rename(rows: list[list[str]]) -> None:
             for row in rows:
@@ -134,6 +140,37 @@ def test_path_rule_holds_for_two_digit_reconstructions() -> None:
     assert tables.bare("train_1_a_1.nii.gz") == tables.bare("train_1_a_1.npz") == "train_1_a_1"
     assert tables.is_volume("valid_53_a_1")
     assert not tables.is_volume("valid_53_a")
+
+
+@pytest.mark.parametrize("suffix", ["", ".nii.gz", ".npz", ".mha"])
+def test_tables_may_name_volumes_with_any_suffix(tree: Path, suffix: str) -> None:
+    before = quiet(tree, "test")
+
+    def respell(rows: list[list[str]]) -> None:
+        for row in rows[1:]:
+            row[0] = tables.bare(row[0]) + suffix
+
+    for folder, name in TABLES_OF_TEST:
+        edit(tree / folder / name, respell)
+    after = quiet(tree, "test")
+    assert after.fingerprint() == before.fingerprint()
+    assert [case.hints for case in after] == [case.hints for case in before]
+
+
+def test_file_of_a_tenth_reconstruction_is_found(tree: Path) -> None:
+    first = quiet(tree, "test")[0]
+    first.image.rename(first.image.with_name(f"{first.study}_10.nii.gz"))
+
+    def tenth(rows: list[list[str]]) -> None:
+        for row in rows:
+            row[0] = row[0].replace(f"{first.study}_1.", f"{first.study}_10.")
+
+    for folder, name in TABLES_OF_TEST:
+        edit(tree / folder / name, tenth)
+    case = quiet(tree, "test", reconstructions="all").by_id[f"{first.study}_10"]
+    assert (case.patient, case.study) == (first.patient, first.study)
+    assert case.image.is_file()
+    np.testing.assert_array_equal(case.labels, first.labels)
 
 
 @pytest.mark.parametrize("marker", ["Not given.", "nan", "", "  not given. "])
@@ -207,6 +244,21 @@ def test_missing_files_are_listed_once(tree: Path) -> None:
     assert len(said) == 1
     assert "4 whose file is missing" in said[0]
     assert victims[0].name.removesuffix(".nii.gz") in said[0]
+    (left,) = data.left_out.items()
+    assert left[0] == "whose file is missing"
+    assert set(left[1]) == {f"{path.parent.name}_{n}" for path in victims for n in (1, 2)}
+
+
+def test_what_is_left_out_is_told_for_every_folder_that_was_read(tree: Path) -> None:
+    data = dataset(tree)
+    assert data.left_out == {}
+    test, train = data.cases("test")[0], data.cases("train")[0]
+    for source, case in (("valid", test), ("train", train)):
+        (tree / "metadata" / f"no_chest_{source}.txt").write_text(f"{case.study}_1\n")
+    again = dataset(tree)
+    with pytest.warns(UserWarning, match="listed as no chest CT"):
+        again.prepare()
+    assert again.left_out == {"listed as no chest CT": (f"{train.study}_1", f"{test.study}_1")}
 
 
 def test_first_release_needs_its_metadata(phantoms: Phantom, tmp_path: Path) -> None:
@@ -223,6 +275,45 @@ def test_first_release_needs_its_metadata(phantoms: Phantom, tmp_path: Path) -> 
     (root / "metadata" / "validation_metadata.csv").unlink()
     with pytest.raises(BadData, match=r"validation_metadata\.csv does not exist"):
         dataset(root).cases("test")
+
+
+def test_each_folder_may_be_of_either_version(tree: Path) -> None:
+    (tree / "train_fixed").rename(tree / "train")
+    versions = {split: quiet(tree, split)[0].hints["folder_version"] for split in SPLITS}
+    assert versions == {"train": "v1", "validation": "v1", "test": "fixed"}
+
+
+@pytest.mark.parametrize(
+    ("spelling", "axial"),
+    [
+        ("[1, 0, 0, 0, 1, 0]", True),
+        ("[1.000000, 0.000000, 0.000000, 0.000000, 1.000000, -0.000000]", True),
+        ("[0.999, 0.04, 0, -0.04, 0.999, 0]", True),
+        ("", True),
+        ("[-1, 0, 0, 0, -1, 0]", False),
+        ("[0, 1, 0, 0, 0, -1]", False),
+    ],
+)
+def test_orientation_is_read_in_both_spellings(spelling: str, axial: bool) -> None:
+    assert tables.is_axial({"ImageOrientationPatient": spelling}) is axial
+
+
+def test_volume_of_the_first_version_that_is_not_axial_is_left_out(
+    phantoms: Phantom, tmp_path: Path
+) -> None:
+    root = write_ct_rate_tree(tmp_path, phantoms.cases("test"), fixed=False)
+    victim = quiet(root, "test")[0]
+
+    def turn(rows: list[list[str]]) -> None:
+        at = rows[0].index("ImageOrientationPatient")
+        (row,) = [row for row in rows if row[0] == f"{victim.id}.nii.gz"]
+        row[at] = "[-1, 0, 0, 0, -1, 0]"
+
+    edit(root / "metadata" / "validation_metadata.csv", turn)
+    with pytest.warns(UserWarning, match="1 of the first version whose slices are not axial"):
+        assert victim.id not in dataset(root).cases("test").by_id
+    (root / "valid").rename(root / "valid_fixed")
+    assert victim.id in quiet(root, "test").by_id, "a corrected file has its own geometry"
 
 
 def test_fixed_is_preferred_and_the_version_can_be_forced(tree: Path) -> None:
@@ -291,3 +382,20 @@ def test_empty_split_and_limit(tree: Path) -> None:
         dataset(tree).cases("test")
     with pytest.raises(BadData, match="no split 'valid'"):
         dataset(tree).cases("valid")
+
+
+PATIENTS = st.sets(st.integers(1, 400).map("train_{}".format), min_size=2, max_size=60)
+
+
+@settings(max_examples=100, deadline=None)
+@given(patients=PATIENTS, share=st.floats(0.01, 0.9), more=st.floats(0, 0.5))
+def test_a_patient_keeps_its_split_when_others_come_or_go(
+    patients: set[str], share: float, more: float
+) -> None:
+    held = held_out(patients, share)
+    assert held
+    assert held <= patients
+    assert held <= held_out(patients, share + more), "a larger share keeps them"
+    some = set(sorted(patients)[::2])
+    if any(fraction(patient) < share for patient in some):  # else one is held out all the same
+        assert held_out(some, share) == held & some

@@ -20,6 +20,12 @@ _TABLES = {
 }
 _REPORT = ("VolumeName", "ClinicalInformation_EN", "Technique_EN", "Findings_EN", "Impressions_EN")
 
+# the two spellings of the real table
+_AXIAL = (
+    "[1, 0, 0, 0, 1, 0]",
+    "[1.000000, 0.000000, 0.000000, 0.000000, 1.000000, -0.000000]",
+)
+
 
 def write_ct_rate_tree(
     root: Path, cases: Iterable[Case], fixed: bool = True, reconstructions: int = 1
@@ -80,6 +86,7 @@ def _write_tables(root: Path, part: str, rows: Sequence[tuple[str, Case]]) -> No
     )
     columns = ("VolumeName", "Manufacturer", "PatientSex", "PatientAge", "RescaleIntercept")
     columns += ("RescaleSlope", "XYSpacing", "NumberofSlices", "ZSpacing")
+    columns += ("ImageOrientationPatient",)
     _write_csv(root / "metadata" / metadata, columns, (_facts(name, case) for name, case in rows))
     (root / "metadata" / f"no_chest_{part}.txt").write_text("")
 
@@ -89,7 +96,8 @@ def _facts(name: str, case: Case) -> tuple[Any, ...]:
     x, y, z = (float(step) for step in header.get_zooms()[:3])
     patient = int(name.split("_")[1])
     slices = header.get_data_shape()[2]
-    return (name, "Phantom", "F", "060Y", _intercept(patient), 1, f"[{x}, {y}]", slices, z)
+    axial = _AXIAL[patient % 2]
+    return (name, "Phantom", "F", "060Y", _intercept(patient), 1, f"[{x}, {y}]", slices, z, axial)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -51,9 +51,9 @@ class CTRate:
     def __init__(self, config: CTRateConfig, context: Any = None) -> None:
         self.config = config
         self.context = context
-        nested = config.root / "dataset"
-        own = (config.root / "radiology_text_reports").is_dir()
-        self.root = nested if not own and nested.is_dir() else config.root
+        root = config.root.expanduser()
+        nested, own = root / "dataset", (root / "radiology_text_reports").is_dir()
+        self.root = nested if not own and nested.is_dir() else root
         self._found: dict[str, list[Case]] = {}
         self._left_out: dict[str, LeftOut] = {}
 
