@@ -23,6 +23,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def size_of(count: float) -> str:
+    """`812 kB`, `91 MB`, `4.6 TB`, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 class Bar:
     """One job under way. `advance` tells how far it is and what it is seeing."""
 

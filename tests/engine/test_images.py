@@ -16,6 +16,7 @@ from ctfw.errors import UnreadableVolume
 from ctfw.testing import tiny_cases
 from ctfw.types import Case, Negative, Volume
 from ctfw.volumes.pipeline import VolumePipeline
+from ctfw.volumes.stream import SliceStream
 
 
 class Reader:
@@ -24,11 +25,12 @@ class Reader:
     def __init__(self) -> None:
         self.read: list[str] = []
 
-    def __call__(self, path: Path) -> Volume:
+    def __call__(self, path: Path) -> SliceStream:
         if path.name.startswith("case-3."):
             raise UnreadableVolume(f"{path}: damaged")
         self.read.append(path.name.split(".")[0])
-        return Volume(np.zeros((2, 4, 4), np.float32), np.diag([-1.0, -1, 1, 1]), "normalised")
+        affine = np.diag([-1.0, -1, 1, 1])
+        return SliceStream.of(Volume(np.zeros((2, 4, 4), np.float32), affine, "normalised"))
 
 
 class Counting:

@@ -16,6 +16,7 @@ from ctfw.settings import Generation
 from ctfw.testing import tiny_cases
 from ctfw.types import Case, CaseTable, StepOutput, Volume
 from ctfw.volumes.pipeline import VolumePipeline
+from ctfw.volumes.stream import SliceStream
 
 torch.set_num_threads(1)
 
@@ -75,7 +76,7 @@ def echo() -> Echo:
 
 @pytest.fixture
 def images() -> ImageBank:
-    return ImageBank(VolumePipeline(read, [], []))
+    return ImageBank(VolumePipeline(lambda path: SliceStream.of(read(path)), [], []))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from ctfw.errors import BadData
 from ctfw.testing import tiny_cases
 from ctfw.types import CaseTable, Volume
 from ctfw.volumes.pipeline import VolumePipeline
+from ctfw.volumes.stream import SliceStream
 from ctfw_plugins.stages.configs import VisionWarmupConfig
 from ctfw_plugins.stages.vision_warmup import SeeingHead, Targets, auc, start_patches
 
@@ -60,7 +61,7 @@ def targets(mask: np.ndarray, tmp_path: Path, depth: int = 4) -> Targets:
     table = tiny_cases(1)
     case = replace(table[0], labels=labels, mask=file)
     volume = Volume(np.zeros((depth, 56, 84), np.float32), AFFINE, "normalised")
-    images = ImageBank(VolumePipeline(lambda path: volume, [], []))
+    images = ImageBank(VolumePipeline(lambda path: SliceStream.of(volume), [], []))
     case = replace(case, image=file)
     bank: Any = SimpleNamespace(images=images, backbone=Grid(), case=lambda c: images.volume(c))
     cases = CaseTable((case,), table.label_names)

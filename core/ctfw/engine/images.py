@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ctfw.engine.ledger import Ledger
+from ctfw.engine.prepare import prepare_volumes
 from ctfw.errors import UserError
 from ctfw.progress import bar
 from ctfw.types import Case, Negative, Volume
@@ -71,28 +72,7 @@ class ImageBank:
         """
         if not self.pipeline.has_store:
             return {}
-        todo = [case for case in cases if not self._stored(case)]
-        if not todo:
-            return {}
-        from joblib import Parallel, delayed
-
-        jobs = Parallel(
-            n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", batch_size=8
-        )
-        refused = {}
-        with bar("preprocess scans", len(todo)) as job:
-            for name, reason in jobs(delayed(_fill)(self.pipeline, case) for case in todo):
-                job.advance()
-                if reason:
-                    refused[name] = reason
-        return refused
-
-    def _stored(self, case: Case) -> bool:
-        """Whether the last store has it; a file that is missing is found out in the worker."""
-        try:
-            return self.pipeline.stored(case.image, case)
-        except UserError:
-            return False
+        return prepare_volumes(self.pipeline, cases, Ledger(), workers=workers).refused
 
     def _keep(self, key: str, volume: Volume) -> None:
         with self._lock:
@@ -184,12 +164,3 @@ def ahead(thunks: Iterable[Callable[[], T]], threads: int, depth: int = 4) -> It
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
-
-
-def _fill(pipeline: VolumePipeline, case: Case) -> tuple[str, str]:
-    """(case id, why its scan cannot be used, or nothing), in a worker."""
-    try:
-        pipeline(case.image, case)
-    except UserError as error:
-        return case.id, str(error)
-    return case.id, ""

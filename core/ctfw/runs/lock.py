@@ -17,12 +17,14 @@ except ImportError:  # not on Windows: there the folder is not guarded
 
 
 @contextmanager
-def only_one(folder: Path, pid: Any = None) -> Iterator[None]:
+def only_one(folder: Path, pid: Any = None, name: str = ".lock") -> Iterator[None]:
     """Hold the folder while working in it. Raises UserError when another process does.
+
+    name  of the lock, where several may work in one folder on different parts
 
     The lock belongs to the process, so a killed one leaves none behind.
     """
-    with (folder / ".lock").open("w") as file:
+    with (folder / name).open("w") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ctfw.errors import UnreadableVolume
@@ -36,13 +37,49 @@ def source_identity(path: Path) -> str:
     path = Path(path)
     if not path.exists():
         raise UnreadableVolume(f"{path}: no such file or folder")
-    digest = hashlib.blake2b(digest_size=16)
     try:
-        for name, part in _parts(path):
-            digest.update(f"|{name}|{_file(part)}".encode(errors="surrogateescape"))
+        parts = [_Part.of(name, file) for name, file in _parts(path)]
+        known = _memory(path, parts)
+        if known is not None:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                return str(json.loads(known.read_text(encoding="utf-8"))["hash"])
+        found = _hash(*(f"|{part.name}|{part.hash()}" for part in parts))
     except OSError as error:
         raise UnreadableVolume(f"{path}: cannot be read: {error.strerror or error}") from error
-    return digest.hexdigest()
+    if known is not None:
+        _remember(known, found)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One file of a source; `packed` where its ends say all."""
+
+    name: str
+    file: Path
+    size: int
+    time: int
+    start: bytes
+    packed: bool
+
+    @classmethod
+    def of(cls, name: str, file: Path) -> _Part:
+        facts = file.stat()
+        with file.open("rb") as stream:
+            start = stream.read(_ENDS)
+        # bgzip writes many members, and the last one says nothing of the others.
+        packed = start[:2] == _GZIP and start[12:14] != _BGZF
+        return cls(name, file, facts.st_size, facts.st_mtime_ns, start, packed)
+
+    def hash(self) -> str:
+        with self.file.open("rb") as stream:
+            if self.packed:
+                stream.seek(max(0, self.size - _ENDS))
+                return _hash(f"gzip {self.size} ", self.start, stream.read(_ENDS))
+            digest = hashlib.blake2b(digest_size=16)
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
 
 
 def _parts(path: Path) -> Iterator[tuple[str, Path]]:
@@ -66,43 +103,25 @@ def _parts(path: Path) -> Iterator[tuple[str, Path]]:
             yield found[1].strip(), data
 
 
-def _file(path: Path) -> str:
-    """Hash of one file's content."""
-    facts = path.stat()
-    with path.open("rb") as file:
-        start = file.read(_ENDS)
-        # bgzip writes many members, and the last one says nothing of the others.
-        if start[:2] == _GZIP and start[12:14] != _BGZF:
-            file.seek(max(0, facts.st_size - _ENDS))
-            return _hash(f"gzip {facts.st_size} ".encode(), start, file.read(_ENDS))
-    if facts.st_size < _REMEMBERED:
-        return _read(path)
-    known = _memory(path, facts)
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads(known.read_text(encoding="utf-8"))["hash"])
-    found = _read(path)
+def _memory(path: Path, parts: Sequence[_Part]) -> Path | None:
+    """Where the hash of a source is remembered; None where it is had faster than looked up."""
+    if sum(part.size for part in parts if not part.packed) < _REMEMBERED:
+        return None
+    facts = (f"|{part.name}|{part.size}|{part.time}" for part in parts)
+    name = _hash(str(path.resolve()), *facts)
+    return cache_dir() / "identities" / name[:2] / f"{name[2:]}.json"
+
+
+def _remember(known: Path, found: str) -> None:
     with suppress(OSError):  # a cache that cannot be written costs time only
         known.parent.mkdir(parents=True, exist_ok=True)
         temporary = known.with_name(f"{known.name}.{os.getpid()}.tmp")
         temporary.write_text(json.dumps({"hash": found}), encoding="utf-8")
         os.replace(temporary, known)
-    return found
 
 
-def _read(path: Path) -> str:
+def _hash(*parts: str | bytes) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _memory(path: Path, facts: os.stat_result) -> Path:
-    """Where the hash of a large file is remembered."""
-    text = f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
-    name = _hash(text.encode(errors="surrogateescape"))
-    return cache_dir() / "identities" / name[:2] / f"{name[2:]}.json"
-
-
-def _hash(*parts: bytes) -> str:
-    return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()

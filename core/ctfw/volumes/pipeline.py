@@ -73,32 +73,48 @@ class VolumePipeline:
         views = [self._run(view, case, len(self.steps), SliceStream.collect) for view in case.views]
         return _stacked(views, case)
 
-    def prepare(self, path: Path, case: Case | None = None) -> None:
-        """Fill the stores and keep nothing in memory. Raises as a call does."""
-        last = max(_stores(self.steps), default=-1)
-        for source in case.views if case is not None and case.views else (Path(path),):
-            self._run(source, case, last + 1, SliceStream.drain)
+    def prepare(self, path: Path, case: Case | None = None, every: bool = False) -> None:
+        """Fill the stores and keep nothing in memory. Raises as a call does.
+
+        every  also earlier stores that lack a volume which the last one has
+        """
+        for source in _sources(path, case):
+            keys = self._keys(source, case)
+            lacking = [i for i in keys if not _has(self.steps[i], keys[i])]
+            if every and lacking:
+                self._run(source, case, max(keys) + 1, SliceStream.drain, min(lacking))
+            elif keys and max(keys) in lacking:
+                self._run(source, case, max(keys) + 1, SliceStream.drain)
 
     def _run(
-        self, path: Path, case: Case | None, end: int, use: Callable[[SliceStream], Result]
+        self,
+        path: Path,
+        case: Case | None,
+        end: int,
+        use: Callable[[SliceStream], Result],
+        below: int | None = None,
     ) -> Result:
         """`use` the slices after the first `end` steps; begin anew where a first look misled, or
-        where what a store had was damaged."""
+        where what a store had was damaged.
+
+        below  do not start from the store at this step, or from a later one
+        """
         keys = self._keys(path, case)
+        below = end if below is None else below
         with _naming(path):
             for attempt in range(len(self.steps) + 3):
                 try:
-                    return use(self._flow(path, case, keys, end, look_first=attempt > 0))
+                    start, slices = self._stored(keys, below)
+                    if slices is None:
+                        slices = self.slices(path, case).but(look_first=attempt > 0)
+                    return use(self._flow(slices, case, keys, start, end))
                 except StartAgain:
                     continue
         raise UnreadableVolume(f"{path}: what is read from it changes from one time to the next")
 
     def _flow(
-        self, path: Path, case: Case | None, keys: dict[int, str], end: int, look_first: bool
+        self, slices: SliceStream, case: Case | None, keys: dict[int, str], start: int, end: int
     ) -> SliceStream:
-        start, slices = self._stored(keys, end)
-        if slices is None:
-            slices = self.slices(path, case).but(look_first=look_first)
         for index in range(start, end):
             step = self.steps[index]
             if index in keys:
@@ -116,27 +132,38 @@ class VolumePipeline:
 
     def key(self, path: Path, case: Case | None = None) -> str:
         """What the last store files this volume under: a hash of the source's content, of what
-        the data set says about it, and of every step before. Empty without a store. Raises
-        UnreadableVolume if the source is missing."""
-        keys = self._keys(Path(path), case)
-        return keys[max(keys)] if keys else ""
+        the data set says about it, and of every step before. Raises UnreadableVolume if the
+        source is missing."""
+        found = [self._keys(source, case) for source in _sources(path, case)]
+        names = [keys[max(keys)] if keys else "" for keys in found]
+        return names[0] if len(names) == 1 else _hash(names)
 
-    def stored(self, path: Path, case: Case | None = None) -> bool:
-        """Whether the last store already holds this volume. Raises UnreadableVolume if missing.
+    def stored(self, path: Path, case: Case | None = None, every: bool = False) -> bool:
+        """Whether the last store already holds this volume, or with `every` all of them.
 
-        A store may offer `has(key) -> bool`, which is cheaper than reading; else `find` is asked.
+        Raises UnreadableVolume if the source is missing. A store may offer `has(key) -> bool`,
+        which is cheaper than reading; else `find` is asked.
         """
-        sources = case.views if case is not None and case.views else (Path(path),)
-        return all(self._has(self._keys(source, case)) for source in sources)
+        for source in _sources(path, case):
+            keys = self._keys(source, case)
+            asked = list(keys) if every else [max(keys, default=-1)]
+            if not keys or not all(_has(self.steps[i], keys[i]) for i in asked):
+                return False
+        return True
 
-    def _has(self, keys: dict[int, str]) -> bool:
-        if not keys:
-            return False
-        last = max(keys)
-        store: Any = self.steps[last]
-        if hasattr(store, "has"):
-            return bool(store.has(keys[last]))
-        return store.find(keys[last]) is not None
+    def size(self, path: Path, case: Case | None = None) -> int:
+        """Bytes that the entries of this volume take, of the stores that offer `size(key)`."""
+        return sum(
+            int(getattr(self.steps[index], "size", lambda key: 0)(key))
+            for source in _sources(path, case)
+            for index, key in self._keys(source, case).items()
+        )
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the stores keep their entries, of those that offer `folder`."""
+        found = [getattr(self.steps[index], "folder", None) for index in _stores(self.steps)]
+        return tuple(Path(folder) for folder in found if folder is not None)
 
     def describe(self) -> str:
         """The chain in one line per step, as settings."""
@@ -172,16 +199,25 @@ class VolumePipeline:
             json.dumps(hints, sort_keys=True, default=str),
             self.reader,
         ]
-        return {
-            index: hashlib.sha256(
-                json.dumps([*origin, *self.specs[: index + 1]]).encode()
-            ).hexdigest()[:32]
-            for index in stores
-        }
+        return {index: _hash([*origin, *self.specs[: index + 1]]) for index in stores}
 
 
 def _stores(steps: Sequence[Preprocessor]) -> list[int]:
     return [index for index, step in enumerate(steps) if isinstance(step, VolumeStore)]
+
+
+def _sources(path: Path, case: Case | None) -> tuple[Path, ...]:
+    return case.views if case is not None and case.views else (Path(path),)
+
+
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()[:32]
+
+
+def _has(store: Any, key: str) -> bool:
+    if hasattr(store, "has"):
+        return bool(store.has(key))
+    return store.find(key) is not None
 
 
 def _found(store: Any, key: str) -> SliceStream | None:

@@ -81,6 +81,11 @@ def complete(data: Path, side: Path) -> bool:
         return False
 
 
+def size(*files: Path) -> int:
+    """Bytes of the files of an entry that are there."""
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def read(path: Path) -> dict[str, Any]:
     """The sidecar. Raises ValueError or OSError for anything but one this version wrote."""
     content = json.loads(path.read_text(encoding="utf-8"))

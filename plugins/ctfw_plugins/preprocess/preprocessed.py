@@ -75,6 +75,10 @@ class Preprocessed:
         """Whether an entry is there and whole, by its sidecar and length; reads no voxel."""
         return landing.complete(*self._paths(key))
 
+    def size(self, key: str) -> int:
+        """Bytes that an entry takes on disk."""
+        return landing.size(*self._paths(key))
+
     def keep(self, key: str, volume: Volume) -> None:
         """Write the volume, then its sidecar."""
         self.through(key, SliceStream.of(volume)).drain()
