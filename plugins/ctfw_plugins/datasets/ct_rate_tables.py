@@ -6,6 +6,7 @@ import ast
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,11 +117,9 @@ def scan_facts(row: Row | None) -> dict[str, Any]:
     for name in ("RescaleSlope", "RescaleIntercept", "ZSpacing"):
         if (value := _number(row.get(name))) is not None:
             facts[name] = value
-    try:
-        pair = ast.literal_eval(row.get("XYSpacing") or "")
-        facts["XYSpacing"] = (float(pair[0]), float(pair[1]))
-    except (ValueError, SyntaxError, TypeError, IndexError):
-        pass
+    plane = _list(row.get("XYSpacing") or "")
+    if len(plane) == 2:
+        facts["XYSpacing"] = plane
     return facts
 
 
@@ -130,10 +129,7 @@ def is_axial(row: Row | None) -> bool:
     ImageOrientationPatient is spelt `[1, 0, 0, 0, 1, 0]` or `[1.000000, ..., -0.000000]`; up to
     20 degrees of tilt count as axial, and so does a blank.
     """
-    try:
-        cosines = [float(part) for part in ast.literal_eval(row["ImageOrientationPatient"])]  # type: ignore[index]
-    except (ValueError, SyntaxError, TypeError, KeyError):
-        return True
+    cosines = _list((row or {}).get("ImageOrientationPatient") or "")
     return len(cosines) != 6 or bool(np.allclose(cosines, _AXIAL, atol=_TILT))
 
 
@@ -151,3 +147,12 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+@lru_cache(maxsize=4096)
+def _list(text: str) -> tuple[float, ...]:
+    """The numbers of a cell spelt as a Python list; empty for anything else."""
+    try:
+        return tuple(float(item) for item in ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError):
+        return ()
