@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Cases, reports, labels and splits. Reads no image: it says where the images are."""
+    """Cases, reports, labels and splits. Reads no image: it says where the images are.
+
+    Optional: `left_out: Mapping[str, tuple[str, ...]]`, the studies that it does not use (reason
+    in words -> ids), e.g. those whose file is missing. Filled once cases were read; `ctfw doctor`
+    lists it.
+    """
 
     label_names: tuple[str, ...]
 
