@@ -20,9 +20,9 @@ from ctfw_plugins.volumes.configs import ItkConfig
 from ctfw_plugins.volumes.itk_metaimage import read_metaimage
 from ctfw_plugins.volumes.itk_nrrd import read_nrrd
 from ctfw_plugins.volumes.itk_stored import Stored
-from ctfw_plugins.volumes.planes import Inflated, StoredPlanes
+from ctfw_plugins.volumes.planes import GZIP, ZLIB, Inflated, StoredPlanes
 
-_WBITS = {"zlib": 15, "gzip": 31}
+_WBITS = {"zlib": ZLIB, "gzip": GZIP}
 _PIXELS = {
     "i1": "sitkInt8", "u1": "sitkUInt8", "i2": "sitkInt16", "u2": "sitkUInt16", "i4": "sitkInt32",
     "u4": "sitkUInt32", "i8": "sitkInt64", "u8": "sitkUInt64", "f4": "sitkFloat32",

@@ -25,7 +25,9 @@ from ctfw_plugins.volumes.arrays import finite, nonfinite_voxels, rescaled
 
 MAX_DIM = 4096
 MAX_DEFLATE = 1032  # no deflate stream expands further
-_CHUNK = 1 << 20
+GZIP, ZLIB = 31, 15  # window bits, as zlib names the two wrappers of deflate
+_MEMBER = b"\x1f\x8b\x08"
+_CHUNK = 1 << 18
 _BLOCK = 1 << 26  # bytes held at a time of an array whose planes lie interleaved
 _DAMAGED: tuple[Any, ...] = (zlib.error, isal_zlib.error, zipfile.BadZipFile)
 Opener = Callable[[], AbstractContextManager[BinaryIO]]
@@ -134,28 +136,28 @@ class StoredPlanes:
 
 
 class Inflated(io.RawIOBase):
-    """The bytes of one zlib (`wbits` 15) or gzip (31) stream; what follows it is counted.
+    """The bytes of a zlib stream (`wbits` 15) or of gzip members (31); what follows is counted.
 
-    Raises EOFError when the stream ends early and `isal_zlib.error` when it is damaged, which
-    includes its checksum.
+    Members of gzip that follow each other are one file (RFC 1952, 2.2). Raises EOFError when the
+    last one ends early and `isal_zlib.error` when one is damaged, which includes its checksum.
     """
 
     def __init__(self, raw: BinaryIO, wbits: int) -> None:
         self._raw = raw
+        self._wbits = wbits
         self._engine = isal_zlib.decompressobj(wbits=wbits)
-        self.consumed = 0
+        self._waiting = b""
+        self._consumed = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
-        while not self._engine.eof:
-            feed = self._engine.unconsumed_tail
-            if not feed:
-                feed = self._raw.read(_CHUNK)
-                self.consumed += len(feed)
+        while not self._engine.eof or self._next_member():
+            feed = self._waiting or self._more(_CHUNK)
             got = self._engine.decompress(feed, len(view))
+            self._waiting = self._engine.unused_data or self._engine.unconsumed_tail
             if got:
                 view[: len(got)] = got
                 return len(got)
@@ -163,16 +165,29 @@ class Inflated(io.RawIOBase):
                 raise EOFError
         return 0
 
+    def _more(self, count: int) -> bytes:
+        got = self._raw.read(count)
+        self._consumed += len(got)
+        return got
+
+    def _next_member(self) -> bool:
+        """Whether another gzip member follows the one that came to its end."""
+        self._waiting += self._more(max(0, len(_MEMBER) - len(self._waiting)))
+        if self._wbits != GZIP or not self._waiting.startswith(_MEMBER):
+            return False
+        self._engine = isal_zlib.decompressobj(wbits=self._wbits)
+        return True
+
     @property
     def size(self) -> int:
         """Bytes that the stream itself took, once it was read to its end."""
-        return self.consumed - len(self._engine.unused_data)
+        return self._consumed - len(self._waiting)
 
     @property
     def trailing(self) -> int:
         """Bytes of the file after the stream, once it was read to its end."""
         here = self._raw.tell()
-        return len(self._engine.unused_data) + self._raw.seek(0, os.SEEK_END) - here
+        return len(self._waiting) + self._raw.seek(0, os.SEEK_END) - here
 
 
 @contextmanager
