@@ -129,6 +129,7 @@ def write_series(tmp_path: Path) -> Callable[..., Path]:
         each: Callable[[int], dict[str, Any]] = lambda k: {},
         change: Callable[[FileDataset], None] | None = None,
         name: Callable[[int], str] = lambda k: f"{(k * 7) % 10}_{99 - k}.dcm",
+        file_format: bool = True,
     ) -> Path:
         out = tmp_path / folder
         out.mkdir(exist_ok=True, parents=True)
@@ -147,7 +148,9 @@ def write_series(tmp_path: Path) -> Callable[..., Path]:
             data = ct_slice(plane, **{**own, **(tags or {}), **each(k)})
             if change:
                 change(data)
-            data.save_as(out / name(k), enforce_file_format=data.preamble is not None)
+            data.save_as(
+                out / name(k), enforce_file_format=file_format and data.preamble is not None
+            )
         return out
 
     return write

@@ -17,10 +17,12 @@ from ctfw_plugins.volumes.dicom import DicomLoader
 READER = DicomLoader(DicomConfig())
 LARGEST = DicomLoader(DicomConfig(series="largest"))
 Write = Callable[..., Path]
-SR, CAPTURE, DIRECTORY = (
+PR = "1.2.840.10008.5.1.4.1.1.11.1"
+SR, CAPTURE, DIRECTORY, RAW_DATA = (
     "1.2.840.10008.5.1.4.1.1.88.67",
     "1.2.840.10008.5.1.4.1.1.7",
     "1.2.840.10008.1.3.10",
+    "1.2.840.10008.5.1.4.1.1.66",
 )
 
 
@@ -38,7 +40,7 @@ def told(volume: Any) -> str:
     ("tags", "kind"),
     [
         ({"Modality": "SR", "SOPClassUID": SR, "Rows": None}, "structured reports"),
-        ({"Modality": "PR", "PixelData": None}, "presentation states"),
+        ({"Modality": "PR", "SOPClassUID": PR, "PixelData": None}, "presentation states"),
         ({"Modality": "SEG"}, "segmentations"),
         ({"Modality": "OT"}, "screenshots and other captures (OT)"),
         ({"Modality": "MR"}, "MR images"),
@@ -46,8 +48,8 @@ def told(volume: Any) -> str:
         ({"Modality": "Planted"}, "objects of another kind than CT"),
         ({"Modality": None, "SOPClassUID": DIRECTORY}, "directories (DICOMDIR)"),
         ({"SOPClassUID": CAPTURE}, "screenshots and other captures (SC)"),
-        ({"PixelData": None}, "objects without an image"),
-        ({"Rows": None}, "objects without an image"),
+        ({"SOPClassUID": RAW_DATA, "PixelData": None}, "objects without an image"),
+        ({"SOPClassUID": RAW_DATA, "Rows": None}, "objects without an image"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localizers (scouts)"),
         ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "screenshots and dose sheets"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour pictures"),
@@ -73,7 +75,7 @@ def test_what_is_no_slice_is_left_out_by_kind(
 
 def test_when_nothing_remains_it_is_said_what_was_there(write_series: Write) -> None:
     folder = write_series(slices(3), tags={"Modality": "MR"})
-    write_series(slices(2), "series/b", tags={"Modality": "SR", "Rows": None})
+    write_series(slices(2), "series/b", tags={"Modality": "SR", "SOPClassUID": SR, "Rows": None})
     with pytest.raises(NotCT) as caught:
         READER.load(folder)
     assert str(caught.value) == (
@@ -270,5 +272,5 @@ def test_sizes_that_differ_make_stacks_of_their_own(write_series: Write) -> None
     folder = write_series(slices(4), series=["1.2"] * 4)
     wide = np.zeros((4, 6, 6), np.int16)
     write_series(wide, "series/wide", z=10 + np.arange(4) * 2.5, series=["1.2"] * 4)
-    with pytest.raises(UnreadableVolume, match="4 slices of 6 x 6, .* 4 slices of 5 x 3|5 x 3.*6"):
+    with pytest.raises(UnreadableVolume, match=r"2 stacks.*(5 x 3.*6 x 6|6 x 6.*5 x 3)"):
         READER.load(folder)

@@ -20,7 +20,7 @@ from ctfw_plugins.volumes.configs import DicomConfig
 from ctfw_plugins.volumes.dicom_enhanced import frames_of
 from ctfw_plugins.volumes.dicom_files import Header, files_below, holds_dicom, read_header
 from ctfw_plugins.volumes.dicom_geometry import stack_affine, step_mm
-from ctfw_plugins.volumes.dicom_kinds import LOCALIZER, UNPLACED, left_out
+from ctfw_plugins.volumes.dicom_kinds import LOCALIZER, UNPLACED, is_cut, left_out
 from ctfw_plugins.volumes.dicom_pixels import Pixels, believed_padding, same_pixels
 from ctfw_plugins.volumes.dicom_quiet import quiet
 from ctfw_plugins.volumes.dicom_slices import MARKS, Slice, slice_of, storage_of
@@ -114,6 +114,11 @@ def _gathered(path: Path) -> _Found:
 
 def _sort(header: Header, found: _Found) -> None:
     """Put the frames of one file to the slices, or count why not."""
+    if is_cut(header.dataset.get, header.keyword):
+        raise UnreadableVolume(
+            "a file has a DICOM header that ends too early, before its class or its pixels: it is "
+            "cut short or damaged. Fetch it again"
+        )
     if kind := left_out(header.dataset.get, header.keyword):
         found.left_out[kind] += 1
         return

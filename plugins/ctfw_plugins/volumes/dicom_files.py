@@ -31,6 +31,7 @@ MAX_DEPTH = 8
 UNDEFINED = 0xFFFFFFFF
 _LOOKED_AT = 256
 _MAX_VALUE = 1 << 26
+_SHORT = 1024  # pydicom looks for the end of long values in chunks that may pass the file's end
 _MAX_READS = 500_000
 _MAX_EMPTY = 10_000
 _EMPTY = bytes(8)  # an element of tag (0000,0000) without a value: a region of zeros
@@ -196,8 +197,9 @@ def _parsed(file: Path, stream: _Bounded) -> Header:
     found: dict[str, Any] = {}
     last, count, disorder = 0, 0, 0
 
-    def stop(tag: int, vr: str | None, length: int) -> bool:
+    def stop(at: Any, vr: str | None, length: int) -> bool:
         nonlocal last, count, disorder
+        tag = int(at)  # pydicom's own type compares slowly
         count, disorder, last = count + 1, disorder + (tag <= last), tag
         if count > _MAX_ELEMENTS or disorder > _MAX_DISORDER:
             raise ValueError("too many elements")
@@ -206,6 +208,9 @@ def _parsed(file: Path, stream: _Bounded) -> Header:
         return tag >= 0x7FE00008
 
     dataset = read_partial(stream, stop_when=stop, force=True, specific_tags=_TAGS)
+    named = dataset.file_meta.get("MediaStorageSOPClassUID")
+    if named and "SOPClassUID" not in dataset:
+        dataset.SOPClassUID = named
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "") or "")
     if not syntax and found.get("length") != UNDEFINED:
         implicit, little = dataset.original_encoding
@@ -233,6 +238,8 @@ class _Bounded(io.BufferedReader):
         if size is None or not 0 <= size <= _MAX_VALUE:
             raise ValueError("a value that no header has")
         value = super().read(size)
+        if 0 < len(value) < size <= _SHORT:
+            raise ValueError("the file ends inside a value")
         self.empty += value == _EMPTY
         if self.reads > _MAX_READS or self.empty > _MAX_EMPTY:
             raise ValueError("more elements than a header has")

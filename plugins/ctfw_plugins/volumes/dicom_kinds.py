@@ -36,11 +36,20 @@ _MODALITIES: Mapping[str, str] = {
 }
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
-_CT_CLASSES = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1")
+_CT_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.2{more}" for more in ("", ".1", ".2"))
 _SHOTS = {"SCREEN SAVE", "SCREENSHOT", "CSA REPORT", "DOSE REPORT", "DOSE_INFO"}
 _COLOURED = {"COLOR", "MIXED", "TRUE_COLOR"}
 # Defined terms of Rescale Type (DICOM PS3.3 C.11.1.1.2) that stand for another quantity than HU.
 _OTHER_QUANTITIES = {"OD", "MGML", "Z_EFF", "ED", "EDW", "PCT"}
+
+
+def is_cut(get: Get, keyword: str) -> bool:
+    """Whether the header ends too early: without its class, or before the pixels of a CT image."""
+    if not get("SOPClassUID"):
+        return True
+    if str(get("SOPClassUID")) not in _CT_CLASSES:
+        return False
+    return not keyword or get("Modality") is None or get("Rows") is None or get("Columns") is None
 
 
 def left_out(get: Get, keyword: str) -> str:
@@ -78,7 +87,7 @@ def _other_object(get: Get) -> str:
         return "directories (DICOMDIR)"
     if sop == _CAPTURES or sop.startswith(f"{_CAPTURES}."):
         return "screenshots and other captures (SC)"
-    if modality == "CT" or (not modality and sop in _CT_CLASSES):
+    if modality == "CT":
         return ""
     return _MODALITIES.get(modality, NOT_CT)
 

@@ -25,6 +25,7 @@ from ctfw_plugins.volumes.dicom_slices import Slice, Storage
 
 AIR_HU = -1024
 _TISSUE_HU = -1000
+_METAL_HU = 30_710
 _J2K_START = b"\xff\x4f\xff\x51"
 _NOT_FRAMES = (0xC4, 0xC8, 0xCC)
 
@@ -61,11 +62,17 @@ class Pixels:
 
 
 def believed_padding(part: Slice) -> tuple[int, int] | None:
-    """The padding values, unless they could be those of tissue (often a wrong 0) or of raw data."""
+    """The padding values, unless they could be those of tissue (often a wrong 0) or of raw data.
+
+    Neither is below -1000 HU, above the extended scale of CT, or outside the stored bits.
+    """
     if part.padding is None or part.intensity == RAW:
         return None
-    ends = [value * part.slope + part.intercept for value in part.padding]
-    return part.padding if max(ends) < _TISSUE_HU else None
+    low, high = sorted(value * part.slope + part.intercept for value in part.padding)
+    storage = part.storage
+    least = -(1 << (storage.stored - 1)) if storage.signed else 0
+    unstorable = part.padding[0] >= least + (1 << storage.stored) or part.padding[1] < least
+    return part.padding if high < _TISSUE_HU or low > _METAL_HU or unstorable else None
 
 
 def same_pixels(one: Slice, other: Slice) -> bool:
@@ -147,12 +154,12 @@ def _options(storage: Storage) -> dict[str, Any]:
 
 
 def _masked(stored: np.ndarray, storage: Storage) -> np.ndarray:
-    """The values of the bits up to HighBit; the others may hold anything (DICOM PS3.5 8.1.1)."""
-    if storage.stored == storage.allocated or storage.syntax in _WITHOUT_LIBJPEG:
+    """The values of the stored bits; those above them may hold anything (DICOM PS3.5 8.1.1)."""
+    unused = storage.allocated - storage.stored
+    if not unused or storage.syntax in _WITHOUT_LIBJPEG:
         return stored
-    up, down = storage.allocated - 1 - storage.high, storage.allocated - storage.stored
     plain = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    return np.right_shift(np.left_shift(plain, up), down)
+    return np.right_shift(np.left_shift(plain, unused), unused)
 
 
 def _checked(stream: BinaryIO, storage: Storage, frame: int) -> bool:
@@ -170,10 +177,9 @@ def _checked(stream: BinaryIO, storage: Storage, frame: int) -> bool:
     stream.seek(storage.offset)
     size = _j2k_size(code) if syntax in JPEG2000TransferSyntaxes else _jpeg_size(code)
     if size != (storage.rows, storage.columns):
-        told = "unreadable size" if size is None else f"{size[0]} x {size[1]} pixels"
         raise UnreadableVolume(
-            f"a compressed slice is of {told} where its header says {storage.rows} x "
-            f"{storage.columns}: the file is damaged"
+            "a compressed slice is of another size than its header says "
+            f"({storage.rows} x {storage.columns}): the file is damaged"
         )
     if syntax not in JPEG2000TransferSyntaxes:
         return False

@@ -47,7 +47,6 @@ class Storage:
     columns: int
     allocated: int
     stored: int
-    high: int
     signed: bool
     photometric: str
     offsets: tuple[bytes, bytes] | None = None
@@ -134,7 +133,6 @@ def storage_of(header: Header) -> Storage:
         columns=_whole(dataset, "Columns", 0),
         allocated=allocated,
         stored=stored,
-        high=max(_whole(dataset, "HighBit", stored - 1), stored - 1),
         signed=_whole(dataset, "PixelRepresentation", 0) == 1,
         photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2").strip(),
         offsets=_offsets(dataset),
@@ -145,10 +143,12 @@ def storage_of(header: Header) -> Storage:
             f"a slice claims {storage.rows} x {storage.columns} pixels (at most {MAX_SIDE} on a "
             "side are read): its header is damaged"
         )
-    if allocated not in (8, 16, 32) or not 0 < stored <= storage.high + 1 <= allocated:
+    high = _whole(dataset, "HighBit", stored - 1)
+    if allocated not in (8, 16, 32) or not 0 < stored <= allocated or high >= stored:
         raise UnreadableVolume(
-            f"a slice claims {stored} bits stored in {allocated}, with the highest at "
-            f"{storage.high}: its header is damaged"
+            f"a slice claims {stored} bits stored in {allocated} with bit {high} as the highest "
+            "(DICOM asks for one less than the bits stored): which bits count is not clear. "
+            "Convert the series first (dcmconv of DCMTK, or gdcmconv)"
         )
     return _in_bounds(header, storage)
 
@@ -156,7 +156,7 @@ def storage_of(header: Header) -> Storage:
 def _in_bounds(header: Header, storage: Storage) -> Storage:
     """`storage`, or raise UnreadableVolume when the file is shorter than its pixels."""
     there = header.size - header.offset
-    if storage.frames > 1 << 16 or there <= 0:
+    if not 0 < storage.frames <= 1 << 16 or there <= 0:
         raise UnreadableVolume(
             f"a file claims {storage.frames} frames and has {max(0, there)} bytes of pixels: it "
             "is damaged"
