@@ -63,6 +63,4 @@ class NpyLoader:
         slices = slices.noting("load", text, axes=axes, dtype=found.dtype.name)
         if unit_hu != 1:
             slices = slices.noting("load", f"multiplied by {unit_hu:g} HU", unit_hu=unit_hu)
-        if found.extra:
-            slices = slices.noting("load", f"{found.extra} bytes after the last voxel were ignored")
         return slices.closing(planes.notes)

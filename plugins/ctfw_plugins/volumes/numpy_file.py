@@ -53,7 +53,6 @@ class FoundArray:
     dtype: np.dtype[Any]
     fortran: bool
     seekable: bool
-    extra: int = 0
 
 
 def find_array(path: Path, key: str | None) -> FoundArray:
@@ -68,14 +67,14 @@ def find_array(path: Path, key: str | None) -> FoundArray:
     with path.open("rb") as stream:
         header = _header(stream)
     shape = _must_be_numbers(header)
-    extra = size - header.length - header.voxel_bytes
-    if extra < 0:
+    lacking = header.length + header.voxel_bytes - size
+    if lacking > 0:
         raise UnreadableVolume(
-            f"the header promises {header.voxel_bytes} bytes of voxels and {-extra} of them are "
+            f"the header promises {header.voxel_bytes} bytes of voxels and {lacking} of them are "
             "lacking: the file was cut short"
         )
     opened = partial(_npy_voxels, path, header.length)
-    return FoundArray("array", opened, shape, header.dtype, header.fortran, True, extra)
+    return FoundArray("array", opened, shape, header.dtype, header.fortran, True)
 
 
 def _of_archive(path: Path, size: int, key: str | None) -> FoundArray:

@@ -100,7 +100,7 @@ class StoredPlanes:
                 at = number + 1
                 if number in wanted:
                     yield number, stored
-            if not self.seekable:
+            if at == self.shape[0]:
                 self.extra = to_the_end(stream)
 
     def _interleaved(self, asked: Sequence[int]) -> Planes:
@@ -115,7 +115,7 @@ class StoredPlanes:
                 for column in range(columns):
                     fill(stream, page)
                     block[column] = page[:, some]
-                self.extra = 0 if self.seekable else to_the_end(stream)
+                self.extra = to_the_end(stream)
             for index, number in enumerate(some):
                 yield number, np.ascontiguousarray(block[:, :, index].T)
 
