@@ -165,6 +165,15 @@ class Inflated(io.RawIOBase):
                 raise EOFError
         return 0
 
+    def read(self, size: int = -1, /) -> bytes:
+        """As many bytes as asked for; fewer only at the end."""
+        if size < 0:
+            return self.readall()
+        out, done = bytearray(size), 0
+        while done < size and (got := self.readinto(memoryview(out)[done:])):
+            done += got
+        return bytes(out[:done])
+
     def _more(self, count: int) -> bytes:
         got = self._raw.read(count)
         self._consumed += len(got)
