@@ -95,7 +95,9 @@ class VolumeStore(Protocol):
     """A preprocessor that keeps its input on disk: a landing in the chain.
 
     The steps before it run once per volume; later runs start from what it kept. `key` is a hash
-    of the source file and of every step before.
+    of what is in the source and of every step before. Optional, and used where they are there:
+    `folder`, where entries are kept; `has(key)`, cheaper than `find`; `size(key)`, bytes on disk;
+    `sweep()`, which removes what killed processes left unfinished.
     """
 
     def __call__(self, volume: Volume, case: Case | None = None) -> Volume: ...

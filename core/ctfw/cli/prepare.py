@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ctfw.cli.options import Profile, Recipe, Set
-from ctfw.errors import UserError
+from ctfw.errors import BadData, UserError
 from ctfw.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def prepare(
         )
     dataset: Dataset = context.build(resolved.data)
     dataset.prepare()
-    cases = _cases(dataset, splits or SPLITS, limit, part)
+    cases = _cases(dataset, splits or (), limit, part)
     folder = log or Path("prepared") / resolved.name
     folder.mkdir(parents=True, exist_ok=True)
     name = "" if part is None else f"{part[0]}-of-{part[1]}"
@@ -117,12 +117,21 @@ def prepare(
 def _cases(
     dataset: Dataset, splits: Sequence[str], limit: int | None, part: tuple[int, int] | None
 ) -> list[Case]:
-    """The cases to prepare; a shard depends on the case's name alone."""
+    """The cases to prepare, of all splits that have any where none is named; a shard depends on
+    the case's name alone."""
     found: list[Case] = []
-    for split in splits:
+    empty: list[UserError] = []
+    for split in splits or SPLITS:
         if split not in SPLITS:
             raise UserError(f"--split {split}: there are {', '.join(SPLITS)}")
-        found += list(dataset.cases(split))[:limit]
+        try:
+            found += list(dataset.cases(split))[:limit]
+        except BadData as error:
+            if splits:
+                raise
+            empty.append(error)
+    if not found and empty:
+        raise empty[0]
     if part is None:
         return found
     return [case for case in found if _number(case.id) % part[1] == part[0] - 1]

@@ -50,6 +50,7 @@ def prepare_volumes(
     Raises UserError when worker processes keep dying, when the disk cannot hold what is to come,
     or at `max_failures`.
     """
+    pipeline.sweep()
     survey = survey or Survey.of(pipeline, cases, ledger)
     todo = dict(survey.todo)
     if not todo:

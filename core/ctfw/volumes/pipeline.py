@@ -165,6 +165,11 @@ class VolumePipeline:
         found = [getattr(self.steps[index], "folder", None) for index in _stores(self.steps)]
         return tuple(Path(folder) for folder in found if folder is not None)
 
+    def sweep(self) -> None:
+        """Let the stores that offer `sweep()` remove what killed processes left unfinished."""
+        for index in _stores(self.steps):
+            getattr(self.steps[index], "sweep", lambda: None)()
+
     def describe(self) -> str:
         """The chain in one line per step, as settings."""
         lines = []

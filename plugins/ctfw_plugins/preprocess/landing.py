@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +21,8 @@ from ctfw.volumes.stream import SliceStream
 
 FORMAT = 2
 _HOST = socket.gethostname().split(".")[0]
+_TEMPORARY = re.compile(r"\..*\.([^.]*)\.(\d+)\.tmp")
+_DAY_S = 86400
 
 
 @contextmanager
@@ -30,15 +34,41 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
         with said_plainly(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = temporary.open("wb")
-        with file:
+        try:
             yield file
             with said_plainly(path):
-                file.flush()
+                file.close()
+        finally:
+            with suppress(OSError):  # what could not be written has been said already
+                file.close()
         with said_plainly(path):
             os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left: of this host if the process is gone, else after a day."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found is None:
+                continue
+            with suppress(OSError):
+                old = time.time() - entry.stat().st_mtime > _DAY_S
+                if old or (found[1] == _HOST and not _alive(int(found[2]))):
+                    os.unlink(entry.path)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is there and belongs to somebody else
+    return True
 
 
 @contextmanager

@@ -70,6 +70,10 @@ class PreprocessedNumpy:
         """Bytes that an entry takes on disk."""
         return landing.size(*self._paths(key))
 
+    def sweep(self) -> None:
+        """Remove what killed processes left unfinished."""
+        landing.sweep(self.folder)
+
     def keep(self, key: str, volume: Volume) -> None:
         """Write the array, then its sidecar."""
         self.through(key, SliceStream.of(volume)).drain()
