@@ -210,7 +210,7 @@ def test_no_image_at_all_says_where_it_looked(tmp_path: Path) -> None:
 
 
 def test_without_a_context_the_words_are_warnings(tmp_path: Path) -> None:
-    file = write(tmp_path, without(scans(5), "patient"))
+    file = write(tmp_path, without(scans(10), "patient"))
     with pytest.warns(UserWarning, match=r"each study counts as a patient .*columns\.patient"):
         Table(TableConfig(file=file)).prepare()
 
@@ -307,6 +307,15 @@ def test_empty_split_says_the_least_share_that_fills_it(tmp_path: Path) -> None:
     assert len(data.cases("validation")) == len(data.cases("test")) == 1
     with pytest.raises(BadData, match="no split 'valid'"):
         data.cases("valid")
+
+
+def test_split_of_one_patient_is_told_before_it_costs_time(tmp_path: Path) -> None:
+    said: list[str] = []
+    table(write(tmp_path, scans(9, 2)), SimpleNamespace(log=said.append)).prepare()
+    assert [text for text in said if "needs two" in text] == [
+        f"table {tmp_path / 'scans.csv'}: the test split has one patient, and measuring visual "
+        "reliance needs two"
+    ]
 
 
 def test_split_column_without_test_says_so(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ class Table:
             if self._left_out:
                 left = self._left_out.words()
                 say(self.context, f"{self.name}: {len(self._read)} rows used, left out: {left}")
+            self._warn_of_lone_patients(self._read)
         return self._read
 
     def _collect(self) -> tuple[list[Case], str]:
@@ -148,6 +149,13 @@ class Table:
                 f"for was {cases[0].image}. Relative paths start from data.root"
             )
         return kept
+
+    def _warn_of_lone_patients(self, cases: Sequence[Case]) -> None:
+        """Say it before hours of preprocessing: stages swap the scans of two patients."""
+        for split in ("validation", "test"):
+            if len({case.patient for case in cases if case.split == split}) == 1:
+                text = f"the {split} split has one patient, and measuring visual reliance needs two"
+                say(self.context, f"{self.name}: {text}")
 
     def _why_empty(self, split: str, cases: Iterable[Case]) -> str:
         """Why a split has no cases, and what to do."""
