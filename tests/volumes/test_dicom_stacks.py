@@ -104,6 +104,22 @@ def test_image_of_the_series_that_lost_its_place_is_not_passed_over(write_series
         READER.load(folder)
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PixelSpacing": [0.9, 0.7]},
+        {"ImageOrientationPatient": [0.98, 0.199, 0, -0.199, 0.98, 0]},
+        {"FrameOfReferenceUID": "1.2.3"},
+    ],
+)
+def test_slice_of_the_series_that_does_not_fit_is_not_passed_over(
+    write_series: Write, tags: dict[str, Any]
+) -> None:
+    folder = write_series(slices(5), each=lambda k: tags if k == 4 else {})
+    with pytest.raises(UnreadableVolume, match="a single image of the same series has another"):
+        READER.load(folder)
+
+
 def test_even_series_of_two_uids_is_one_stack(write_series: Write) -> None:
     folder = write_series(slices(6), series=["1.2"] * 3 + ["1.3"] * 3)
     volume = READER.load(folder)

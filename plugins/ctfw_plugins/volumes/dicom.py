@@ -70,7 +70,7 @@ class DicomLoader:
             raise _nothing_left(found.left_out)
         chosen = choose(found.slices, self.config.series, same_pixels)
         slices = chosen.slices
-        _must_fit_together(slices, found.unplaced)
+        _must_fit_together(slices, found.unplaced, {part.series for part in chosen.strays})
         affine = stack_affine(slices)
         pixels = Pixels(self.config.fill_padding)
 
@@ -150,20 +150,28 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{kind}: {count}" for kind, count in sorted(counts.items()) if count)
 
 
-def _must_fit_together(slices: Sequence[Slice], unplaced: set[str]) -> None:
-    """Raise UnreadableVolume when slices differ in rescale, or others of the series have no place.
+def _must_fit_together(slices: Sequence[Slice], unplaced: set[str], strays: set[str]) -> None:
+    """Raise UnreadableVolume when slices differ in rescale, or an image of the series is left out.
 
-    An image of the same series that has lost its position would otherwise be missing in silence.
+    unplaced, strays  series of images without a place, and of single ones of another geometry: a
+    damaged slice would otherwise be missing in silence
     """
     if len({part.intensity for part in slices}) > 1:
         raise UnreadableVolume(
             "the slices of the series differ in a rescale: some have RescaleSlope and "
             "RescaleIntercept to HU and some have not"
         )
-    if unplaced & {part.series for part in slices}:
+    series = {part.series for part in slices}
+    if unplaced & series:
         raise UnreadableVolume(
             "images of the same series have no usable PixelSpacing, ImageOrientationPatient or "
             "ImagePositionPatient, so their place is unknown: fetch the series again"
+        )
+    if strays & series:
+        raise UnreadableVolume(
+            "a single image of the same series has another size, pixel spacing, direction or frame "
+            "of reference than the others: it is damaged, or does not belong here. Fetch the "
+            "series again, or remove the image"
         )
 
 
@@ -202,7 +210,9 @@ def _rescale(slices: Sequence[Slice]) -> Decision:
 
 def _said_of_others(chosen: Chosen, counts: Counter[str]) -> Iterator[Decision]:
     """What was left out, by kind and count."""
-    out = counts + Counter(chosen.singles)
+    out = Counter(counts)
+    out[LOCALIZER] += chosen.scouts
+    out["single images of another geometry"] += len(chosen.strays)
     out["copies of a slice"] += chosen.copies
     if told := _counted(out):
         yield _noted(f"left out: {told}")

@@ -16,7 +16,6 @@ from ctfw_plugins.volumes.dicom_geometry import (
     step_mm,
     unevenness,
 )
-from ctfw_plugins.volumes.dicom_kinds import LOCALIZER
 from ctfw_plugins.volumes.dicom_slices import MARKS, Slice
 
 Stack = list[Slice]
@@ -34,13 +33,15 @@ class Chosen:
     """The stack to read, in order.
 
     smaller  the other usable stacks
-    singles  kind -> images that make no stack
+    scouts   single images across the axial plane
+    strays   single axial images of another geometry
     copies   slices that repeat another one pixel by pixel
     """
 
     slices: Stack
     smaller: tuple[Stack, ...]
-    singles: dict[str, int]
+    scouts: int
+    strays: Stack
     copies: int
 
 
@@ -66,11 +67,9 @@ def choose(slices: Sequence[Slice], wish: str, same: Same) -> Chosen:
             f"{len(usable)} stacks of slices lie here: {_listed(usable)}. Give the folder of one, "
             "or set the dicom loader's `series: largest`"
         )
-    kinds = {
-        LOCALIZER: sum(not is_axial(part) for part in singles),
-        "single images of another geometry": sum(is_axial(part) for part in singles),
-    }
-    return Chosen(usable[0], tuple(usable[1:]), kinds, copies)
+    strays = [part for part in singles if is_axial(part)]
+    scouts = len(singles) - len(strays)
+    return Chosen(usable[0], tuple(usable[1:]), scouts, strays, copies)
 
 
 def _no_stack(singles: Sequence[Slice], copies: int) -> Exception:
