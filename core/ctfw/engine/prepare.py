@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ctfw.volumes.pipeline import VolumePipeline
 
 _DEATHS = 3
+_ANSWER_S = 15
 
 
 def prepare_volumes(
@@ -144,7 +145,7 @@ def _dask(address: str) -> Iterator[None]:
             "--cluster needs Dask: run pip install 'ctfw[cluster]', here and on the workers"
         ) from error
     try:
-        client = Client(address, timeout=20)
+        client = Client(address, timeout=_ANSWER_S)
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(f"no Dask scheduler answers at {address} ({error})") from error
     with client:
