@@ -167,6 +167,7 @@ def ctfw_negative_samplers() -> Iterable[Component]:
         "ctfw_plugins.samplers.heter:Heter",
         HeterConfig,
         "another patient's scan whose labels conflict (Ours-Heter)",
+        revision=2,
     )
 
 

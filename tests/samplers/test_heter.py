@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -121,6 +124,36 @@ def test_plan_depends_on_seed_and_epoch_alone(
     assert drawn(straight, cases) == drawn(shuffled, cases, order)
 
 
+PRINTS_A_PLAN = """
+import numpy as np
+from ctfw.testing import tiny_cases
+from ctfw_plugins.samplers.configs import HeterConfig
+from ctfw_plugins.samplers.heter import Heter
+
+cases = tiny_cases(300, seed=1)
+sampler = Heter(HeterConfig())
+sampler.fit(cases)
+sampler.refresh(2, 7)
+rng = np.random.default_rng()  # of no account: the plan decides
+print([sampler.draw(case, rng).case.id for case in cases])
+"""
+
+
+def test_plan_is_the_same_in_every_process() -> None:
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", PRINTS_A_PLAN],
+            env=os.environ | {"PYTHONHASHSEED": hashes},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hashes in ("0", "1", "2")
+    }
+    assert len(printed) == 1
+    assert printed.pop().count("'") == 600
+
+
 def test_epochs_and_seeds_differ() -> None:
     cases = table(np.random.default_rng(1).random((40, 6)) < 0.5, list(range(40)))
     plans = []
@@ -190,6 +223,16 @@ def test_summary_tells_use_distance_and_burden() -> None:
     assert summary["burden_gap"] == 0.0  # healthy meets sick as often as sick meets healthy
     sampler.draw(cases[0], np.random.default_rng(0))
     assert sampler.summary()["burden_gap"] == pytest.approx(2.0)  # (6 - 6 + 6) / 3
+
+
+def test_summary_counts_what_was_drawn_and_not_what_is_planned() -> None:
+    cases = table(np.array([[0] * 6, [0] * 6, [0] * 6, [1] * 6]), [0, 1, 2, 3])
+    sampler = fitted(cases, min_label_distance=6, max_uses=1)
+    sampler.refresh(0, 0)  # three healthy cases share the one partner who differs
+    assert sampler.summary()["over_cap"] == sampler.summary()["draws"] == 0
+    drawn(sampler, cases)
+    assert sampler.summary()["over_cap"] == 2
+    assert sampler.summary()["draws"] == 4
 
 
 ALIKE = np.ones((3, 6), int)
