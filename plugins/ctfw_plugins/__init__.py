@@ -87,8 +87,9 @@ def ctfw_volume_loaders() -> Iterable[Component]:
         "dicom",
         "ctfw_plugins.volumes.dicom:DicomLoader",
         DicomConfig,
-        "a folder with one plain DICOM series",
-        needs=("pydicom>=2.4",),
+        "a folder with a CT series in DICOM, found by its geometry, or a multi-frame file",
+        needs=("pydicom>=3.0",),
+        revision=2,
     )
     yield Component(
         "itk",
@@ -120,6 +121,18 @@ def ctfw_preprocessors() -> Iterable[Component]:
         f"{folder}.resample:Resample",
         steps.ResampleConfig,
         "trilinear to a fixed spacing; extent kept, affine updated",
+    )
+    yield Component(
+        "orient",
+        f"{folder}.orient:Orient",
+        steps.OrientConfig,
+        "rows and columns of the slices: radiological, or CT-CLIP's",
+    )
+    yield Component(
+        "crop-pad",
+        f"{folder}.crop_pad:CropPad",
+        steps.CropPadConfig,
+        "a fixed number of voxels around the centre",
     )
     yield Component(
         "hu-window",
