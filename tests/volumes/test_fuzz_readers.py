@@ -289,7 +289,7 @@ def test_no_file_crashes_hangs_or_exhausts_a_loader(tmp_path: Path, name: str) -
     )
     assert done.returncode == 0, f"see the file in {tmp_path}\n{done.stderr[-6000:]}"
     refused = json.loads(done.stdout.splitlines()[-1])
-    assert len(refused) > 20, "the files must reach more than the first check"
+    assert len(refused) >= 8, "the files must reach more than the first check"
     for message in refused:
         assert 10 < len(message) < 600, message
         assert "Traceback" not in message
