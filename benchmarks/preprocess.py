@@ -32,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for volume in options.volume or ["A"]:
         runs = _measured(volume, peers, options)
         everything += runs
-        print(f"## {_about(volume, options)}\n\n{_page.tables(volume, runs)}\n", flush=True)
+        print(
+            f"## Volume {volume}\n\n{_about(volume, options)}\n\n{_page.tables(volume, runs)}\n",
+            flush=True,
+        )
         if options.write:
             about = _about(volume, options)
             _page.record(volume, about, options.rounds, options.seed, runs).save(RESULTS)
@@ -101,7 +104,7 @@ def _about(volume: str, options: argparse.Namespace) -> str:
     shape = " x ".join(map(str, spec.shape))
     spacing = " x ".join(f"{step:g}" for step in spec.spacing_mm)
     packed = packing(made(volume, options.data, options.seed), spec)
-    return f"{volume}: {shape} int16 at {spacing} mm, packed {packed:.2f} times by gzip level 6."
+    return f"{shape} int16 at {spacing} mm, packed {packed:.2f} times by gzip level 6."
 
 
 def _core(asked: int | None) -> int | None:
