@@ -120,10 +120,12 @@ def _decoder(storage: Storage, where: str) -> Any:
             "series to an uncompressed one first (dcmdjpeg of DCMTK, or gdcmconv)"
         ) from None
     if not decoder.is_available:
-        extra = "dicom" if storage.syntax in _WITHOUT_LIBJPEG else "dicom-jpeg"
+        remedy = "'ctfw[dicom-jpeg]' (under the GPL-3.0), or python-gdcm (Apache-2.0)"
+        if storage.syntax in _WITHOUT_LIBJPEG:
+            remedy = "'ctfw[dicom]'"
         raise UnreadableVolume(
             f"the pixels of {where} are compressed ({name}), and no decoder for that is installed: "
-            f"pip install 'ctfw[{extra}]'"
+            f"pip install {remedy}"
         )
     return decoder
 
