@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctfw.errors import UnreadableVolume
-
 _INT16 = np.iinfo(np.int16)
 
 
@@ -29,17 +27,13 @@ def rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
 
 
-def finite(array: np.ndarray, fill: float | None = None) -> tuple[np.ndarray, int]:
-    """(array, how many voxels were filled). Raises UnreadableVolume when there is no `fill`."""
+def finite(array: np.ndarray, fill: float) -> tuple[np.ndarray, int]:
+    """(array with `fill` in place of NaN and infinite voxels, how many there were)."""
     if array.dtype.kind != "f":
         return array, 0
     good = np.isfinite(array)
     bad = int(array.size - np.count_nonzero(good))
-    if not bad:
-        return array, 0
-    if fill is None:
-        raise UnreadableVolume(nonfinite_voxels(bad, array.size))
-    return np.where(good, array, np.float32(fill)), bad
+    return (np.where(good, array, np.float32(fill)), bad) if bad else (array, 0)
 
 
 def nonfinite_voxels(bad: int, total: int) -> str:
