@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ctfw.errors import UserError
-from ctfw.types import HU, NORMALISED, Volume
+from ctfw.types import HU, NORMALISED, Decision, Volume
 
 _AIR_BELOW_HU = -500.0
 _COARSE = 96
@@ -17,15 +19,20 @@ _SCALE = {"low", "high", "divide_by"}  # noted by what normalised the values
 
 def to_value(volume: Volume, hu: float) -> float:
     """What `hu` is on the scale of this volume. Raises UserError when that is not known."""
-    if volume.intensity == HU:
+    return value_of(volume.intensity, volume.provenance, hu)
+
+
+def value_of(intensity: str, decisions: Sequence[Decision], hu: float) -> float:
+    """What `hu` is on the scale that these decisions made. Raises UserError as `to_value`."""
+    if intensity == HU:
         return hu
-    if volume.intensity == NORMALISED:
-        for decision in reversed(volume.provenance):
+    if intensity == NORMALISED:
+        for decision in reversed(decisions):
             values = decision.values
             if values.keys() >= _SCALE:
                 return float(np.clip(hu, values["low"], values["high"]) / values["divide_by"])
     raise UserError(
-        f"body and lungs are found by their HU, and the volume is '{volume.intensity}': put "
+        f"body and lungs are found by their HU, and the volume is '{intensity}': put "
         "rescale-hu first"
     )
 

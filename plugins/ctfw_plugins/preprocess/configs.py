@@ -11,6 +11,7 @@ from ctfw.config import Local, Strict
 
 Positive = Annotated[float, Field(gt=0)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
+Voxels = Annotated[int, Field(ge=1, le=4096)]
 
 
 class RescaleHuConfig(Strict):
@@ -34,6 +35,12 @@ class RescaleHuConfig(Strict):
         None,
         description="HU window (low, high) that 8-bit, [0, 1] or [-1, 1] values were made "
         "with; such scans are then spread over it instead of being refused",
+    )
+
+    padding: Literal["air", "keep"] = Field(
+        "air",
+        description="air: values below -1024 HU, which fill the field outside the scan, become "
+        "-1024 before anything is interpolated; keep: they stay, as in CT-CLIP",
     )
 
     @model_validator(mode="after")
@@ -62,6 +69,27 @@ class ResampleConfig(Strict):
         "none",
         description="auto: a triangle filter on axes that shrink by more than 1.2; none: plain "
         "linear interpolation, as in the paper",
+    )
+
+
+class OrientConfig(Strict):
+    """Rows and columns of the slices."""
+
+    layout: Literal["radiological", "ctclip"] = Field(
+        "radiological",
+        description="radiological: rows anterior to posterior; ctclip: transposed, for weights "
+        "that were trained on CT-CLIP's arrays",
+    )
+
+
+class CropPadConfig(Strict):
+    """A fixed number of voxels around the centre."""
+
+    size: tuple[Voxels, Voxels, Voxels] = Field(
+        (480, 480, 240), description="voxels (x, y, z) afterwards"
+    )
+    fill: float | None = Field(
+        None, description="value put where the scan ends, on the scale of the volume; null: air"
     )
 
 
@@ -125,4 +153,28 @@ class PreprocessedNumpyConfig(Strict):
     )
     dtype: Literal["float16", "float32"] = Field(
         "float16", description="float16 is exact to 0.5 HU between -1000 and 1000"
+    )
+
+
+class PreprocessedBlosc2Config(Strict):
+    """Compressed slices."""
+
+    folder: Annotated[Path | None, Local()] = Field(
+        None, description="where they are kept; none: `preprocessed_blosc2` in the cache folder"
+    )
+    dtype: Literal["float16", "int16"] = Field(
+        "float16",
+        description="float16 is exact to 0.5 HU between -1000 and 1000; int16 rounds to whole HU, "
+        "takes the least space, and has to stand before hu-window",
+    )
+    codec: Annotated[Literal["zstd", "lz4"], Local()] = Field(
+        "zstd", description="lz4 is faster and packs less; no voxel depends on it"
+    )
+    level: Annotated[int, Local()] = Field(
+        1, ge=1, le=9, description="from 1, fast, to 9, which is slow and gains little here"
+    )
+    shuffle: Annotated[Literal["bytedelta", "shuffle", "bitshuffle"], Local()] = Field(
+        "bytedelta",
+        description="how bytes are laid out before they are packed: alike ones together, their "
+        "differences, or bits instead of bytes",
     )

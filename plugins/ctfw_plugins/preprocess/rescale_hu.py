@@ -23,8 +23,8 @@ class RescaleHu:
     """HU = P x S + I (DICOM PS3.3 C.11.1), decided from evidence and never applied twice.
 
     Values below -1024 HU (padding such as -2000, -3024 or -8192 outside the field of view) become
-    air, -1024, before anything is measured or interpolated. int16 stays int16 where it fits.
-    Raises NotCT when the file is no CT or the signals disagree.
+    air, -1024, before anything is measured or interpolated, unless `padding: keep`. int16 stays
+    int16 where it fits. Raises NotCT when the file is no CT or the signals disagree.
 
     Slices that come one by one are rescaled as declared, or as the first of them suggest; when
     the last has passed, all of them must bear that out.
@@ -129,7 +129,7 @@ class _Rescaling:
         if counts:
             self.voxels += hu.size
             self.lowest = min(self.lowest, low)
-        if low < AIR_HU:
+        if low < AIR_HU and self.step.config.padding == "air":
             if counts:
                 self.below += int(np.count_nonzero(hu < AIR_HU))
             np.maximum(hu, hu.dtype.type(AIR_HU), out=hu)
