@@ -1,4 +1,4 @@
-"""What the two stores share: atomic files, a sidecar written last, distrust of what is found."""
+"""Files of a store: atomic, with a sidecar that is written last and says what is there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from ctfw.volumes.stream import SliceStream
 
 FORMAT = 2
 _HOST = socket.gethostname().split(".")[0]
-_TEMPORARY = re.compile(r"\..*\.([^.]*)\.(\d+)\.tmp")
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there a file is abandoned after a day
+    fcntl = None  # type: ignore[assignment]
+
+_TEMPORARY = re.compile(r"\..*\.([^.]*)\.\d+\.tmp")
 _DAY_S = 86400
 
 
@@ -33,23 +39,22 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     try:
         with said_plainly(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = temporary.open("wb")
+            file = _claimed(temporary)
         try:
             yield file
             with said_plainly(path):
-                file.close()
+                file.flush()
+                os.replace(temporary, path)
         finally:
             with suppress(OSError):  # what could not be written has been said already
                 file.close()
-        with said_plainly(path):
-            os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left: of this host if the process is gone, else after a day."""
+    """Remove what killed processes left: of this host if nobody holds it, else after a day."""
     with suppress(OSError):
         for entry in os.scandir(folder):
             found = _TEMPORARY.fullmatch(entry.name)
@@ -57,17 +62,36 @@ def sweep(folder: Path) -> None:
                 continue
             with suppress(OSError):
                 old = time.time() - entry.stat().st_mtime > _DAY_S
-                if old or (found[1] == _HOST and not _alive(int(found[2]))):
+                if old or (found[1] == _HOST and _abandoned(entry.path)):
                     os.unlink(entry.path)
 
 
-def _alive(process: int) -> bool:
+def _claimed(path: Path) -> IO[bytes]:
+    """A new file, locked as long as it is open: the lock goes with the process, however it ends."""
+    while True:
+        file = path.open("wb")
+        # A sweep may have taken the file for an abandoned one before it was locked.
+        if _lock(file) is not False and os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+
+
+def _abandoned(path: str) -> bool:
+    """Whether the process that made it is gone. Where files cannot be locked nobody can tell."""
+    with open(path, "rb") as file:
+        return _lock(file) is True
+
+
+def _lock(file: IO[bytes]) -> bool | None:
+    """Hold the file: False where another process does, None where files cannot be locked."""
+    if fcntl is None:
+        return None
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
     except OSError:
-        pass  # it is there and belongs to somebody else
+        return None
     return True
 
 
@@ -138,7 +162,12 @@ def described(sidecar: Mapping[str, Any]) -> dict[str, Any]:
 
 def checksum(array: np.ndarray) -> int:
     """CRC-32 of the bytes of a contiguous array."""
-    return int(isal_zlib.crc32(array.reshape(-1).view(np.uint8)))
+    return crc32(array.reshape(-1).view(np.uint8))
+
+
+def crc32(content: bytes | np.ndarray) -> int:
+    """CRC-32 of bytes."""
+    return int(isal_zlib.crc32(content))
 
 
 def _plain(value: Any) -> Any:
