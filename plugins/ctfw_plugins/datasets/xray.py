@@ -7,6 +7,7 @@ stacked along z.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class AnnotatedXrays:
         images = self.root / "images"
         self.folders = [images, self.root] if images.is_dir() else [self.root]
         self._left_out = LeftOut()
+        self._missing: set[Path] = set()
         self._read: list[Case] | None = None
 
     def patient_of(self, entry: dict[str, Any], views: list[str]) -> str:
@@ -114,7 +116,7 @@ class AnnotatedXrays:
             self._left_out.add(NO_REPORT, case.id)
         elif self.label_names and case.labels is None:
             self._left_out.add(NO_LABELS, case.id)
-        elif not all(view.is_file() for view in case.views):
+        elif not self._missing.isdisjoint(case.views):
             self._left_out.add(NO_FILE, case.id)
         else:
             return True
@@ -153,9 +155,14 @@ class AnnotatedXrays:
         )
 
     def _path(self, text: str) -> Path:
-        """Where a view is: below images/, else below the root."""
-        candidates = [folder / text for folder in self.folders]
-        return next((path for path in candidates if path.is_file()), candidates[0])
+        """Where a view is: below images/, else below the root; noted when it is in neither."""
+        candidates = [os.path.join(folder, text) for folder in self.folders]
+        for candidate in candidates:
+            if os.path.isfile(candidate):
+                return Path(candidate)
+        missing = Path(candidates[0])
+        self._missing.add(missing)
+        return missing
 
     def _labels(self) -> dict[str, np.ndarray] | None:
         """id or study -> (L,) labels. Raises BadData for columns and values that do not fit."""
