@@ -109,8 +109,10 @@ def test_other_files_are_left_out_and_counted(write_series: Write) -> None:
 def test_file_named_dcm_without_dicom_in_it_is_not_passed_over(write_series: Write) -> None:
     folder = write_series(RAMP)
     (folder / "zz.dcm").write_bytes(b"<html>404</html>")
-    with pytest.raises(UnreadableVolume, match=r"1 of the files named \.dcm hold no DICOM header"):
-        READER.load(folder)
+    for path in (folder, folder / "zz.dcm"):
+        assert READER.can_read(path)
+        with pytest.raises(UnreadableVolume, match=r"1 of the files named \.dcm hold no DICOM"):
+            READER.load(path)
 
 
 def test_single_file_does_not_pull_in_its_siblings(write_series: Write) -> None:
@@ -169,6 +171,11 @@ def test_can_read_says_no_without_raising(tmp_path: Path) -> None:
     assert not READER.can_read(tmp_path)
     assert not any(READER.can_read(file) for file in tmp_path.iterdir())
     assert not READER.can_read(tmp_path / "absent")
+
+
+def test_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableVolume, match=r"the folder cannot be read \(No such file"):
+        READER.load(tmp_path / "absent")
 
 
 def test_folder_without_dicom_says_so(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder, get_encoder
 from pydicom.uid import (
     UID,
+    CTImageStorage,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLosslessSV1,
@@ -214,6 +215,18 @@ def test_other_widths_are_read(write_series: Write, allocated: int, kind: Any) -
 def test_lossy_compression_is_said(write_series: Write) -> None:
     volume = READER.load(write_series(NOISE, tags={"LossyImageCompression": "01"}))
     assert "went through a lossy compression" in told(volume)
+
+
+def test_compression_that_is_always_lossy_is_said_without_the_tag(tmp_path: Path) -> None:
+    source = pydicom.dcmread(pydicom.data.get_testdata_file("JPEGLSNearLossless_16.dcm"))
+    if not get_decoder(source.file_meta.TransferSyntaxUID).is_available:
+        pytest.skip("no decoder of JPEG-LS is installed")
+    source.Modality, source.ImageOrientationPatient = "CT", [1, 0, 0, 0, 1, 0]
+    source.PixelSpacing, source.SOPClassUID = [1, 1], CTImageStorage
+    for k in range(2):
+        source.ImagePositionPatient = [0, 0, 5 * k]
+        source.save_as(tmp_path / str(k))
+    assert "went through a lossy compression" in told(KEEPER.load(tmp_path))
 
 
 def test_monochrome1_is_not_inverted(write_series: Write) -> None:

@@ -8,26 +8,27 @@ passed on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ctfw.errors import NotCT, UnreadableVolume
-from ctfw.types import HU, RAW, Decision, Volume
+from ctfw.types import Volume
 from ctfw.volumes.stream import Planes, SliceStream
 from ctfw_plugins.volumes.configs import DicomConfig
 from ctfw_plugins.volumes.dicom_enhanced import frames_of
 from ctfw_plugins.volumes.dicom_files import Header, files_below, holds_dicom, read_header
-from ctfw_plugins.volumes.dicom_geometry import stack_affine, step_mm
+from ctfw_plugins.volumes.dicom_geometry import stack_affine
 from ctfw_plugins.volumes.dicom_kinds import LOCALIZER, UNPLACED, is_cut, left_out
-from ctfw_plugins.volumes.dicom_pixels import Pixels, believed_padding, same_pixels
+from ctfw_plugins.volumes.dicom_notes import counted, said_of, said_of_others, said_of_pixels
+from ctfw_plugins.volumes.dicom_pixels import Pixels, same_pixels
 from ctfw_plugins.volumes.dicom_quiet import quiet
-from ctfw_plugins.volumes.dicom_slices import MARKS, Slice, slice_of, storage_of
-from ctfw_plugins.volumes.dicom_stacks import Chosen, choose
+from ctfw_plugins.volumes.dicom_slices import Slice, slice_of
+from ctfw_plugins.volumes.dicom_stacks import choose
+from ctfw_plugins.volumes.dicom_storage import storage_of
 
 _OTHERS = "files that are not DICOM"
-_KERNEL = MARKS.index("ConvolutionKernel")
 
 
 @dataclass
@@ -80,36 +81,45 @@ class DicomLoader:
 
         shape = (len(slices), slices[0].storage.rows, slices[0].storage.columns)
         stream = SliceStream(shape, affine, read, slices[0].intensity, random=True)
-        notes = [*_said_of(slices), *_said_of_others(chosen, found.left_out)]
-        return stream.closing(lambda: tuple(notes)).closing(lambda: _said_of_pixels(pixels, slices))
+        notes = [*said_of(slices), *said_of_others(chosen, found.left_out)]
+        return stream.closing(lambda: tuple(notes)).closing(lambda: said_of_pixels(pixels, slices))
 
 
 def _gathered(path: Path) -> _Found:
     """Read the headers of a file, or of every file in a folder and below."""
     found, nameless = _Found(), 0
-    files = [path] if path.is_file() else files_below(path)
-    for file in files:
-        header = read_header(file)
-        if header is None:
-            nameless += file.suffix.lower() == ".dcm"
-            found.left_out[_OTHERS] += 1
-            continue
-        try:
-            with quiet():
-                _sort(header, found)
-        except UnreadableVolume:
-            raise
-        except Exception as error:
-            raise UnreadableVolume(
-                f"a DICOM file has tags that cannot be read ({type(error).__name__}): it is "
-                "damaged. Fetch it again"
-            ) from None
+    try:
+        for file in [path] if path.is_file() else files_below(path):
+            header = read_header(file)
+            if header is None:
+                nameless += file.suffix.lower() == ".dcm"
+                found.left_out[_OTHERS] += 1
+            else:
+                _sort_safely(header, found)
+    except OSError as error:
+        raise UnreadableVolume(
+            f"the folder cannot be read ({error.strerror or type(error).__name__})"
+        ) from None
     if nameless:
         raise UnreadableVolume(
             f"{nameless} of the files named .dcm hold no DICOM header that can be read: they are "
             "damaged, cut short or something else. Fetch them again or remove them"
         )
     return found
+
+
+def _sort_safely(header: Header, found: _Found) -> None:
+    """`_sort`, with whatever pydicom raises put into words that quote nothing."""
+    try:
+        with quiet():
+            _sort(header, found)
+    except UnreadableVolume:
+        raise
+    except Exception as error:
+        raise UnreadableVolume(
+            f"a DICOM file has tags that cannot be read ({type(error).__name__}): it is damaged. "
+            "Fetch it again"
+        ) from None
 
 
 def _sort(header: Header, found: _Found) -> None:
@@ -136,7 +146,7 @@ def _sort(header: Header, found: _Found) -> None:
 
 def _nothing_left(counts: Counter[str]) -> Exception:
     """Why there is no slice, by kind and count."""
-    told = _counted(counts)
+    told = counted(counts)
     if not told:
         return UnreadableVolume("this folder and those in it are empty: no DICOM file is there")
     if set(counts) == {LOCALIZER}:
@@ -144,10 +154,6 @@ def _nothing_left(counts: Counter[str]) -> Exception:
     damaged = UNPLACED in counts or set(counts) == {_OTHERS}
     kind = UnreadableVolume if damaged else NotCT
     return kind(f"no slice of a CT volume is there, only: {told}")
-
-
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{kind}: {count}" for kind, count in sorted(counts.items()) if count)
 
 
 def _must_fit_together(slices: Sequence[Slice], unplaced: set[str], strays: set[str]) -> None:
@@ -164,8 +170,8 @@ def _must_fit_together(slices: Sequence[Slice], unplaced: set[str], strays: set[
     series = {part.series for part in slices}
     if unplaced & series:
         raise UnreadableVolume(
-            "images of the same series have no usable PixelSpacing, ImageOrientationPatient or "
-            "ImagePositionPatient, so their place is unknown: fetch the series again"
+            "images of the same series have no usable PixelSpacing, ImagePositionPatient or "
+            "ImageOrientationPatient, so their place is unknown: fetch the series again"
         )
     if strays & series:
         raise UnreadableVolume(
@@ -173,74 +179,3 @@ def _must_fit_together(slices: Sequence[Slice], unplaced: set[str], strays: set[
             "of reference than the others: it is damaged, or does not belong here. Fetch the "
             "series again, or remove the image"
         )
-
-
-def _said_of(slices: Sequence[Slice]) -> Iterator[Decision]:
-    """What the headers of the chosen slices say."""
-    step, first = step_mm(slices), slices[0].storage
-    yield _noted(
-        f"DICOM series of {len(slices)} slices, ordered by position, {step:.4g} mm apart",
-        slices=len(slices),
-        step_mm=round(step, 4),
-    )
-    if first.frames > 1:
-        files = len({part.storage.path for part in slices})
-        yield _noted(f"frames of multi-frame files: {len(slices)} of {files} files")
-    yield _rescale(slices)
-    for name, way in (("series UIDs", 0), ("reconstruction kernels", _KERNEL)):
-        if (count := len({part.marks[way] for part in slices})) > 1:
-            yield _noted(f"{count} {name} in one even stack: read as one series")
-    if any(part.storage.lossy for part in slices):
-        yield _noted("the pixels went through a lossy compression")
-    if slices[0].padding is not None and believed_padding(slices[0]) is None:
-        yield _noted("the padding value could be that of tissue, or is raw: it was not used")
-
-
-def _rescale(slices: Sequence[Slice]) -> Decision:
-    if slices[0].intensity == RAW:
-        return _noted("no RescaleSlope and RescaleIntercept: the values are as stored")
-    pairs = sorted({(part.slope, part.intercept) for part in slices})
-    told = ", ".join(f"{slope:g} x P {intercept:+g}" for slope, intercept in pairs[:3])
-    more = " and others" if len(pairs) > 3 else ""
-    text = f"RescaleSlope and RescaleIntercept applied: {told}{more}"
-    if slices[0].intensity != HU:
-        text += ". RescaleType is not HU, so what the values are is left to the voxels"
-    return _noted(text)
-
-
-def _said_of_others(chosen: Chosen, counts: Counter[str]) -> Iterator[Decision]:
-    """What was left out, by kind and count."""
-    out = Counter(counts)
-    out[LOCALIZER] += chosen.scouts
-    out["single images of another geometry"] += len(chosen.strays)
-    out["copies of a slice"] += chosen.copies
-    if told := _counted(out):
-        yield _noted(f"left out: {told}")
-    if chosen.smaller:
-        sizes = ", ".join(str(len(stack)) for stack in chosen.smaller[:6])
-        yield _noted(
-            f"the largest of {len(chosen.smaller) + 1} stacks was taken; the others have {sizes} "
-            "slices"
-        )
-
-
-def _said_of_pixels(pixels: Pixels, slices: Sequence[Slice]) -> tuple[Decision, ...]:
-    """What only the pixels could tell."""
-    said = []
-    if padded := sum(pixels.padded.values()):
-        share = 100 * padded / sum(pixels.seen.values())
-        said.append(
-            _noted(f"{share:.1f} % of the voxels had the padding value and were set to air")
-        )
-    if pixels.mended:
-        said.append(
-            _noted(
-                f"{len(pixels.mended)} of {len(slices)} compressed slices say another sign than "
-                "PixelRepresentation, which was followed"
-            )
-        )
-    return tuple(said)
-
-
-def _noted(text: str, **values: Any) -> Decision:
-    return Decision("load", text, values)

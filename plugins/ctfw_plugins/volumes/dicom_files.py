@@ -141,15 +141,16 @@ def files_below(folder: Path) -> Iterator[Path]:
 def holds_dicom(path: Path) -> bool:
     """Whether the file, or one of the first files of the folder, looks like DICOM. Cheap."""
     try:
-        if path.is_file():
-            return looks_dicom(path) or path.suffix.lower() == ".dcm"
-        return any(looks_dicom(file) for file, _ in zip(files_below(path), range(_LOOKED_AT)))
+        files = [path] if path.is_file() else files_below(path)
+        return any(_looks_dicom(file) for file, _ in zip(files, range(_LOOKED_AT)))
     except (OSError, UnreadableVolume):
         return False
 
 
-def looks_dicom(file: Path) -> bool:
-    """`DICM` after the preamble; or, for a file without one, a header that names an image."""
+def _looks_dicom(file: Path) -> bool:
+    """By name; by `DICM` after the preamble; or, without one, by a header that names an image."""
+    if file.suffix.lower() == ".dcm":
+        return True
     with file.open("rb") as stream:
         start = stream.read(132)
     if start[128:] == b"DICM":

@@ -20,30 +20,22 @@ _UNEVEN = 0.05
 _UNEVEN_MM = 0.1
 _TILT_DEG = 0.5
 _SIDEWAYS_MM = 0.5
+_FEW = 2
 _SHOWN = 3
 _TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def in_order(slices: Sequence[Slice]) -> list[Slice]:
-    """The slices by their position along the common normal, with `along` set.
-
-    Raises UnreadableVolume when rows and columns are not at right angles.
-    """
+    """The slices by their position along the common normal, with `along` set."""
     normal = normal_of(slices[0])
     placed = [replace(part, along=float(np.dot(part.position, normal))) for part in slices]
     return sorted(placed, key=lambda part: (part.along, part.instance))
 
 
 def normal_of(part: Slice) -> np.ndarray:
-    """(3,) unit vector, LPS. Raises UnreadableVolume for directions that span no plane."""
-    along_row, along_column = np.reshape(part.orientation, (2, 3))
-    normal = np.cross(along_row, along_column)
-    sizes = [np.linalg.norm(v) for v in (along_row, along_column, normal)]
-    if not all(0.99 < size < 1.01 for size in sizes):
-        raise UnreadableVolume(
-            "the row and column directions (ImageOrientationPatient) are not at right angles"
-        )
-    return normal / sizes[2]
+    """(3,) unit vector, LPS."""
+    normal = np.cross(*np.reshape(part.orientation, (2, 3)))
+    return normal / np.linalg.norm(normal)
 
 
 def is_axial(part: Slice) -> bool:
@@ -82,7 +74,7 @@ def unevenness(slices: Sequence[Slice]) -> str:
         )
     usual = float(np.sort(steps)[(len(steps) - 1) // 2])
     wide = np.flatnonzero(steps > _HOLE * usual)
-    if len(wide) and (len(wide) < _SHOWN or len(wide) <= len(steps) / 4):
+    if len(wide) and (len(wide) <= _FEW or len(wide) <= len(steps) / 4):
         return _holes(at, steps, usual, wide)
     index = np.arange(len(at))
     off = np.abs(at - np.polyval(np.polyfit(index, at, 1), index))

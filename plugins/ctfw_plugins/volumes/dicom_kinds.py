@@ -11,7 +11,10 @@ from typing import Any
 Get = Callable[[str], Any]
 NOT_CT = "objects of another kind than CT"
 LOCALIZER = "localizers (scouts)"
-UNPLACED = "CT images without a usable place (PixelSpacing, ImageOrientation, ImagePosition)"
+UNPLACED = (
+    "CT images without a usable place (PixelSpacing, ImagePositionPatient, "
+    "ImageOrientationPatient at right angles)"
+)
 _MODALITIES: Mapping[str, str] = {
     "CR": "radiographs (CR)",
     "DOC": "documents (DOC)",

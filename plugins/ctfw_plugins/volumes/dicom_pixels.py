@@ -21,7 +21,8 @@ from ctfw.types import RAW
 from ctfw_plugins.volumes.arrays import rescaled
 from ctfw_plugins.volumes.dicom_files import syntax_name
 from ctfw_plugins.volumes.dicom_quiet import quiet
-from ctfw_plugins.volumes.dicom_slices import Slice, Storage
+from ctfw_plugins.volumes.dicom_slices import Slice
+from ctfw_plugins.volumes.dicom_storage import Storage
 
 AIR_HU = -1024
 _TISSUE_HU = -1000

@@ -157,9 +157,14 @@ def _parted(group: Stack, first: int = 0) -> list[Stack] | None:
             continue
         if way != _SERIES and not _overlap(parts):
             continue
-        solved = [_parted(part, way + 1) for part in parts]
-        if None not in solved:
-            return [stack for some in solved for stack in some or []]
+        solved: list[Stack] = []
+        for part in parts:
+            stacks = _parted(part, way + 1)
+            if stacks is None:
+                break
+            solved += stacks
+        else:
+            return solved
     return None
 
 
