@@ -35,7 +35,7 @@ _WHAT = "AMOS-MM's list of images and reports, with `training` and `validation`"
 
 class AmosMM:
     """Cases of AMOS-MM: `training` gives train and validation, the official `validation` gives
-    test, because the official test set has no public reports.
+    test, because the file has no list of test reports.
 
     Each image is a patient of its own. There are no labels: `label_names` is empty.
     """
