@@ -16,12 +16,14 @@ from ctfw.types import Volume
 from ctfw_plugins.preprocess import landing
 from ctfw_plugins.preprocess.configs import (
     HuWindowConfig,
+    PreprocessedBlosc2Config,
     PreprocessedConfig,
     PreprocessedNumpyConfig,
     SlicesConfig,
 )
 from ctfw_plugins.preprocess.hu_window import HuWindow
 from ctfw_plugins.preprocess.preprocessed import Preprocessed
+from ctfw_plugins.preprocess.preprocessed_blosc2 import PreprocessedBlosc2
 from ctfw_plugins.preprocess.preprocessed_numpy import PreprocessedNumpy
 from ctfw_plugins.preprocess.slices import Slices
 from ctfw_plugins.volumes.configs import NiftiConfig, NpyConfig
@@ -35,10 +37,12 @@ def stores(folder: Path) -> list[Any]:
         Preprocessed(PreprocessedConfig(folder=folder / "b", compress=False, dtype="int16")),
         PreprocessedNumpy(PreprocessedNumpyConfig(folder=folder / "c")),
         PreprocessedNumpy(PreprocessedNumpyConfig(folder=folder / "d", dtype="float32")),
+        PreprocessedBlosc2(PreprocessedBlosc2Config(folder=folder / "e")),
+        PreprocessedBlosc2(PreprocessedBlosc2Config(folder=folder / "f", dtype="int16")),
     ]
 
 
-@pytest.fixture(params=range(4))
+@pytest.fixture(params=range(6))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return stores(tmp_path)[request.param]
 
