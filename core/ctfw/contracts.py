@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from ctfw.engine.context import Context, StageResult
+    from ctfw.model_plan import ModelPlan
     from ctfw.settings import Generation
     from ctfw.volumes.stream import SliceStream
 
@@ -227,6 +228,21 @@ class Backbone(Protocol):
 
     def load(self, folder: Path) -> None:
         """The inverse of `save`. Raises BadCheckpoint."""
+
+
+@runtime_checkable
+class PlanningBackbone(Protocol):
+    """A backbone that can say what a case will cost before its weights are there. Optional.
+
+    `ctfw doctor` asks it, to compare lengths, memory and disk with what the machine has.
+    """
+
+    def plan(self, volume: Volume, corpus: Sequence[str]) -> ModelPlan:
+        """The cost of one preprocessed volume; `corpus` serves where a tokenizer is trained.
+
+        Loads no weights and asks no hub, and may be called before `build`. Raises BadData for a
+        volume that `encode` would refuse.
+        """
 
 
 @runtime_checkable

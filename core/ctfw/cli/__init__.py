@@ -41,6 +41,7 @@ VERBS: dict[str, Verb] = {
     "generate": Verb("ctfw.cli.generate:generate", "Write the report of a scan.", SCANS),
     "score": Verb("ctfw.cli.score:score", "Score a run or anyone's predictions.", SCANS),
     "validate": Verb("ctfw.cli.validate:validate", "Check recipes without running them.", RECIPES),
+    "doctor": Verb("ctfw.cli.doctor:doctor", "Look for trouble before a run.", RECIPES),
     "show": Verb("ctfw.cli.show:show", "Print a recipe or a run with every default.", RECIPES),
     "recipes": Verb("ctfw.cli.recipes:recipes", "List shipped recipes, or copy one.", RECIPES),
     "schema": Verb("ctfw.cli.schema:schema", "Write the JSON Schema of recipes.", RECIPES),

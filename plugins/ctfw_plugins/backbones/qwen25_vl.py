@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
 from ctfw.errors import BadCheckpoint, BadData
+from ctfw.model_plan import ModelPlan
 from ctfw.settings import Generation
 from ctfw.types import StepOutput, Volume
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
 from ctfw_plugins.backbones.decode import write_reports
+from ctfw_plugins.backbones.plan import make_plan
 from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
 from ctfw_plugins.backbones.pretrained import DTYPES, read_pretrained
 from ctfw_plugins.backbones.processor import HUProcessor, build_processor, prompt_text
@@ -44,15 +47,22 @@ class Qwen25VL:
         if self.config.weights:
             self._from_folder(self.config.weights)
             return
-        texts = [*corpus, *([self.config.system + "\n" + self.config.prompt] * 50)]
-        texts += ["system", "user", "assistant"] * 50
-        tokenizer = train_tokenizer(texts, self.config.shape.vocabulary)
+        tokenizer = self._trained_tokenizer(corpus)
         qwen = Qwen2_5_VLForConditionalGeneration._from_config(
             random_config(self.config.shape, tokenizer),
             attn_implementation=self.config.attention,
             dtype=DTYPES[self.config.dtype],
         )
         self._adopt(qwen, build_processor(tokenizer, self.config.channels))
+
+    def _trained_tokenizer(self, corpus: Sequence[str]) -> PreTrainedTokenizerBase:
+        texts = [*corpus, *([self.config.system + "\n" + self.config.prompt] * 50)]
+        texts += ["system", "user", "assistant"] * 50
+        return train_tokenizer(texts, self.config.shape.vocabulary)
+
+    def plan(self, volume: Volume, corpus: Sequence[str]) -> ModelPlan:
+        """Tokens and parameters of one volume, without weights. Raises BadData as `encode`."""
+        return make_plan(self.config, volume, partial(self._trained_tokenizer, corpus))
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, processor, tokenizer and the settings that shape the input."""

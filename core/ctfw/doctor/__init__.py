@@ -1,0 +1,1 @@
+"""What is wrong with a recipe and its data before GPU hours are spent; see `examine`."""

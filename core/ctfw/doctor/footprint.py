@@ -1,0 +1,111 @@
+"""How much memory a training step takes: estimates from shapes, before anything is loaded.
+
+Sources of the formulas:
+  ZeRO      Rajbhandari et al. 2020, arXiv 1910.02054, section 3: weights, gradients and the states
+            of Adam, and what each stage of ZeRO divides among the processes
+  recompute Korthikanti et al. 2022, arXiv 2205.05198, section 4: what a transformer layer keeps for
+            its backward pass, and that checkpointing leaves its input and one layer at work
+Attention is taken to be fused (sdpa, flash): the quadratic term of the second source is never
+stored. Buffers, fragmentation and the CUDA context come on top.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ctfw.model_plan import ModelPlan, Stack
+from ctfw.settings import Training
+
+FULL, HALF = 4, 2
+_LOGIT_COPIES = 4
+_LAYER_WIDTHS, _LAYER_INNER = 12, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes of one process; `fixed` is there from the first step on, the rest within a step."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    logits: float
+
+    @property
+    def fixed(self) -> float:
+        """Weights, gradients and optimizer states."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def total(self) -> float:
+        return self.fixed + self.activations + self.logits
+
+
+def footprint(
+    plan: ModelPlan,
+    training: Training,
+    *,
+    images: int,
+    report_tokens: int,
+    frozen_vision: bool = False,
+    processes: int = 1,
+) -> Footprint | None:
+    """The estimate for one training step; None where the plan lacks the sizes.
+
+    images         images of a forward pass: the batch, twice if each case has a negative
+    report_tokens  of the longest report
+    frozen_vision  the vision tower is run beforehand and takes no part in the step
+    processes      among which ZeRO divides
+    """
+    if plan.parameters is None or plan.vision is None or plan.language is None:
+        return None
+    trained = plan.parameters - (plan.vision_parameters or 0) * frozen_vision
+    weights, gradients, optimizer = _states(plan, training, trained, processes)
+    width = HALF if training.precision != "float32" else plan.bytes_per_parameter
+    length = plan.visual_tokens + (plan.prompt_tokens or 0) + report_tokens
+    kept = _kept(plan.language, images * length, width, training.gradient_checkpointing)
+    if not frozen_vision:
+        kept += _kept(plan.vision, images * plan.patches, width, training.gradient_checkpointing)
+    logits = images * report_tokens * (plan.vocabulary or 0) * FULL * _LOGIT_COPIES
+    return Footprint(weights, gradients, optimizer, kept, logits)
+
+
+def _states(
+    plan: ModelPlan, training: Training, trained: int, processes: int
+) -> tuple[float, float, float]:
+    """(weights, gradients, optimizer states) in bytes.
+
+    Accelerate without DeepSpeed: gradients and both moments of AdamW have the type of the
+    weights; mixed precision over float32 weights keeps a half-size copy of them during a step.
+    DeepSpeed: weights and gradients in the type of the forward pass, and float32 weights and
+    moments beside them (ZeRO, section 3.1: 2 + 2 + 12 bytes per parameter); stage 1 divides the
+    last, stage 2 also the gradients, stage 3 also the weights.
+    """
+    parameters = plan.parameters or 0
+    half = training.precision != "float32"
+    if not training.engine.startswith("deepspeed"):
+        size = plan.bytes_per_parameter
+        copy = HALF * parameters if half and size > HALF else 0
+        return size * parameters + copy, size * trained, 2 * size * trained
+    size, stage = HALF if half else plan.bytes_per_parameter, int(training.engine[-1])
+    return (
+        size * parameters / (processes if stage >= 3 else 1),
+        size * trained / (processes if stage >= 2 else 1),
+        3 * FULL * trained / processes,
+    )
+
+
+def _kept(stack: Stack, positions: int, size: int, checkpointing: bool) -> float:
+    """Bytes of activations that a stack keeps for its backward pass.
+
+    For each position a layer keeps about 8 values of its width: what goes into the norms, the
+    projections and the attention, and what comes out of it (recompute, section 4.1); 4 more that
+    norms and rotary embedding keep where they are not fused, as in transformers; and 4 of its
+    inner width, because its MLP is gated. tests/doctor/test_footprint.py compares this with what
+    autograd keeps of a real model. With checkpointing each layer keeps its input, and one layer
+    is at work (section 5).
+    """
+    layer = (_LAYER_WIDTHS * stack.width + _LAYER_INNER * stack.intermediate) * size
+    if checkpointing:
+        return positions * (stack.layers * stack.width * size + layer)
+    return positions * stack.layers * layer
