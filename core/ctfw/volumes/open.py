@@ -26,7 +26,11 @@ def open_slices(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> Slic
         NotCT: it was read, and is not a CT.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # e.g. a name that is too long for any file
+        raise UnreadableVolume(f"{path}: cannot be looked up: {error.strerror}") from error
+    if not there:
         raise UnreadableVolume(f"{path}: no such file or folder")
     for name, loader in loaders:
         if loader.can_read(path):

@@ -15,7 +15,8 @@ from ctfw.errors import NotCT, UnreadableVolume
 
 _MAX_DIM = 4096
 _MAX_DEFLATE = 1032  # no deflate stream expands further
-_TO_MM = {"meter": 1000.0, "micron": 0.001, "mm": 1.0, "unknown": 1.0}
+_TO_MM = dict.fromkeys(range(8), 1.0) | {1: 1000.0, 3: 0.001}  # NIFTI_UNITS_METER, _MICRON
+_SPACE_UNITS = 0x07
 
 
 def read_header(stream: IO[bytes]) -> Any:
@@ -97,8 +98,8 @@ def scaling_of(header: Any) -> tuple[float, float]:
 
 def affine_of(header: Any, shape: tuple[int, ...], wish: str) -> tuple[np.ndarray, str]:
     """(4x4 in mm, "sform" | "qform" | "pixdim alone")."""
-    unit = header.get_xyzt_units()[0]
-    to_mm = np.diag([_TO_MM.get(unit, 1.0)] * 3 + [1.0])
+    factor = _TO_MM[int(header["xyzt_units"]) & _SPACE_UNITS]
+    to_mm = np.diag([factor] * 3 + [1.0])
     found: dict[str, np.ndarray] = {}
     if int(header["sform_code"]) > 0:
         found["sform"] = to_mm @ header.get_sform()
@@ -122,6 +123,8 @@ def affine_of(header: Any, shape: tuple[int, ...], wish: str) -> tuple[np.ndarra
 
 def _qform(header: Any, to_mm: np.ndarray, only: bool) -> Any:
     """The qform in mm; None when it is invalid and the file has a better transform."""
+    if not only and not (header["pixdim"][1:4] > 0).all():
+        return None
     try:
         qform = to_mm @ header.get_qform()
     except Exception as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ctfw.errors import NotCT, UnreadableVolume
 from ctfw.types import NORMALISED, Volume
@@ -49,11 +50,13 @@ class PictureLoader:
         (colour, black and white, one value only, or nearly all of its range unused).
         """
         try:
-            with Image.open(path, formats=_FORMATS) as picture:
+            with Image.open(io.BytesIO(path.read_bytes()), formats=_FORMATS) as picture:
                 _check_size(picture)
                 kind, turned = picture.format, picture.getexif().get(_ORIENTATION, 1) != 1
                 picture.load()
                 grey, notes = _grey(ImageOps.exif_transpose(picture))
+        except UnidentifiedImageError as error:
+            raise UnreadableVolume("not a whole PNG or JPEG picture: fetch it again") from error
         except Image.DecompressionBombError as error:
             raise UnreadableVolume(f"too large for a picture: {error}") from error
         except _DAMAGED as error:
