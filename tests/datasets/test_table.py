@@ -204,6 +204,17 @@ def test_missing_images_are_left_out_counted_and_named(tmp_path: Path) -> None:
     assert "18 rows used, left out: 2 whose file is missing (scans/0_0, scans/4_0)" in line
 
 
+def test_what_is_left_out_is_counted_once_also_after_an_error(tmp_path: Path) -> None:
+    rows = scans(10, 2)
+    rows[0]["report"], rows[1]["split"] = "", "test"
+    rows[2]["split"] = "test"
+    data = table(write(tmp_path, rows), empty_reports="leave-out")
+    for _ in range(2):
+        with pytest.raises(BadData, match="in two splits"):
+            data.prepare()
+    assert data.left_out == {"without a report": ("scans/0_0",)}
+
+
 def test_no_image_at_all_says_where_it_looked(tmp_path: Path) -> None:
     file = write(tmp_path, scans(5), images=False)
     refused(file, rf"none of its 5 .*{tmp_path}/scans/0_0\.nii\.gz.*data\.root")

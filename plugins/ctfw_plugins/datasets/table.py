@@ -85,6 +85,7 @@ class Table:
 
     def _collect(self) -> tuple[list[Case], str]:
         """(cases of all files with their splits, present or not; what was found, in words)."""
+        self._left_out = LeftOut()
         cases: list[Case] = []
         places: dict[str, list[str]] = {}
         said = ""

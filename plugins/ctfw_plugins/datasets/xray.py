@@ -95,6 +95,7 @@ class AnnotatedXrays:
         return self._read
 
     def _collect(self) -> list[Case]:
+        self._left_out = LeftOut()
         content = read_json(self.title, self.file, _WHAT)
         labels = self._labels()
         cases: list[Case] = []
