@@ -27,7 +27,7 @@ from ctfw_plugins.preprocess.configs import HuWindowConfig, PreprocessedBlosc2Co
 from ctfw_plugins.preprocess.hu_window import HuWindow
 from ctfw_plugins.preprocess.preprocessed_blosc2 import PreprocessedBlosc2
 
-CODECS, SHUFFLES = ("zstd", "lz4"), ("bytedelta", "shuffle", "bitshuffle")
+CODECS, FILTERS = ("zstd", "lz4"), ("bytedelta", "shuffle", "bitshuffle")
 
 
 def store_in(folder: Path, **changes: Any) -> PreprocessedBlosc2:
@@ -54,7 +54,7 @@ def from_the_head(volume: Volume) -> SliceStream:
     ),
     dtype=st.sampled_from(["float16", "int16"]),
     codec=st.sampled_from(CODECS),
-    shuffle=st.sampled_from(SHUFFLES),
+    filter=st.sampled_from(FILTERS),
     level=st.integers(1, 9),
     descending=st.booleans(),
 )
@@ -63,12 +63,12 @@ def test_every_setting_gives_back_the_rounded_voxels(
     array: np.ndarray,
     dtype: str,
     codec: str,
-    shuffle: str,
+    filter: str,
     level: int,
     descending: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("s")
-    store = store_in(folder, dtype=dtype, codec=codec, shuffle=shuffle, level=level)
+    store = store_in(folder, dtype=dtype, codec=codec, filter=filter, level=level)
     volume = Volume(array, lps_affine((1, 1, 2)), intensity="hu")
     source = from_the_head(volume) if descending else SliceStream.of(volume)
     store.through("k", source).drain()
@@ -208,9 +208,9 @@ def test_how_it_is_packed_changes_no_identity(tmp_path: Path, chest: Volume) -> 
     def spec(**changes: Any) -> str:
         return spec_of(Block(component, PreprocessedBlosc2Config(**changes)))
 
-    assert spec() == spec(codec="lz4", level=9, shuffle="shuffle", folder=tmp_path)
+    assert spec() == spec(codec="lz4", level=9, filter="shuffle", folder=tmp_path)
     assert spec() != spec(dtype="int16")
-    written = store_in(tmp_path, codec="lz4", shuffle="bitshuffle")
+    written = store_in(tmp_path, codec="lz4", filter="bitshuffle")
     written.keep("k", chest)
     found = store_in(tmp_path).find("k")
     assert found is not None

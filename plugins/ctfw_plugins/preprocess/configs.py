@@ -173,7 +173,7 @@ class PreprocessedBlosc2Config(Strict):
     level: Annotated[int, Local()] = Field(
         1, ge=1, le=9, description="from 1, fast, to 9, which is slow and gains little here"
     )
-    shuffle: Annotated[Literal["bytedelta", "shuffle", "bitshuffle"], Local()] = Field(
+    filter: Annotated[Literal["bytedelta", "shuffle", "bitshuffle"], Local()] = Field(
         "bytedelta",
         description="how bytes are laid out before they are packed: alike ones together, their "
         "differences, or bits instead of bytes",

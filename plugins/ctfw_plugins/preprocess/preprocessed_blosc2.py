@@ -94,9 +94,9 @@ class _Chunks:
 
 def _settings(config: PreprocessedBlosc2Config, itemsize: int) -> dict[str, Any]:
     """How Blosc2 packs, on one thread: there is a worker per core already."""
-    used = _FILTERS[config.shuffle]
+    used = _FILTERS[config.filter]
     free = _SLOTS - len(used)
-    bytedelta = config.shuffle == "bytedelta"
+    bytedelta = config.filter == "bytedelta"
     return {
         "codec": _CODECS[config.codec],
         "clevel": config.level,
