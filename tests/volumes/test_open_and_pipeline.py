@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ctfw.component import Block, Component
-from ctfw.errors import NotCT, UnreadableVolume
+from ctfw.errors import NotCT, UnreadableVolume, UserError
 from ctfw.types import Case, Volume
 from ctfw.volumes.open import open_slices, open_volume
 from ctfw.volumes.pipeline import VolumePipeline, spec_of
@@ -170,7 +170,7 @@ def test_unknown_file_and_empty_folder_are_explained(loaders: Any, tmp_path: Pat
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(UnreadableVolume, match=r"tried: nifti, npy, dicom\). Known are NIfTI"):
         open_volume(tmp_path / "notes.txt", loaders)
-    with pytest.raises(UnreadableVolume, match="no DICOM file lies directly in it"):
+    with pytest.raises(UnreadableVolume, match="no DICOM file lies in it or below"):
         open_volume(tmp_path, loaders)
 
 
@@ -203,3 +203,40 @@ def test_real_file_that_is_no_ct_is_refused(
     )
     with pytest.raises(NotCT, match=words):
         pipeline(real_data / "totalsegmentator" / name)
+
+
+class Gap:
+    """A stand-in for `fit`: every view becomes 4 x 5 of its mean."""
+
+    def __call__(self, volume: Volume, case: Case | None = None) -> Volume:
+        return volume.but(array=np.full((1, 4, 5), volume.array.mean(), np.float32))
+
+
+def test_views_of_a_study_pass_one_by_one_and_are_stacked(
+    loaders: Any, tmp_path: Path, write_nifti: Write
+) -> None:
+    views = tuple(
+        write_nifti(np.full((1, 6 + n, 8), n, np.int16), name=f"{n}.nii.gz") for n in range(3)
+    )
+    store = PreprocessedNumpy(PreprocessedNumpyConfig(folder=tmp_path / "s"))
+    study = Case("study", "p", views[0], "", views=views)
+    load = partial(open_slices, loaders=loaders)
+    pipeline = VolumePipeline(load, [Gap(), store], ["gap", "store"])
+    assert not pipeline.stored(study.image, study)
+    made = pipeline(study.image, study)
+    np.testing.assert_array_equal(made.array[:, 0, 0], [0, 1, 2])
+    assert made.array.shape == (3, 4, 5)
+    assert pipeline.stored(study.image, study)
+    assert len(list((tmp_path / "s").glob("*.npy"))) == 3
+    other = Case("other", "p", views[0], "", views=views[::-1])
+    assert pipeline.key(study.image, study) != pipeline.key(other.image, other)
+    with pytest.raises(UserError, match=r"8 x 6 and 8 x 7 and 8 x 8 pixels.*put `fit` into"):
+        VolumePipeline(load, [], [])(study.image, study)
+
+
+def test_case_without_views_is_its_image(loaders: Any, write_nifti: Write) -> None:
+    path = write_nifti(np.zeros((3, 4, 5), np.int16))
+    volume = VolumePipeline(partial(open_slices, loaders=loaders), [], [])(
+        path, Case("c", "p", path, "")
+    )
+    assert volume.array.shape == (3, 4, 5)

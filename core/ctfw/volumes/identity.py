@@ -85,17 +85,22 @@ class _Part:
 def _parts(path: Path) -> Iterator[tuple[str, Path]]:
     """(name, file) of everything that belongs to a source; the source's own name does not."""
     if path.is_dir():
-        for folder, below, names in os.walk(path):
-            below.sort()
-            for name in sorted(names):
+        seen: set[str] = set()
+        for folder, below, names in os.walk(path, followlinks=True):
+            # A link may lead back into a folder that was walked already.
+            below[:] = sorted(below) if (real := os.path.realpath(folder)) not in seen else []
+            for name in sorted(names) if real not in seen else ():
                 file = Path(folder) / name
                 if file.is_file():
                     yield str(file.relative_to(path)), file
+            seen.add(real)
         return
     yield path.suffix, path
     for suffix in _SIDECARS.get(path.suffix.lower(), ()):
-        if (side := path.with_suffix(suffix)).is_file():
-            yield suffix, side
+        side = path.with_suffix(suffix)
+        with suppress(OSError):  # a name may be too long for one more letter
+            if side.is_file():
+                yield suffix, side
     if pattern := _DETACHED.get(path.suffix.lower()):
         with path.open("rb") as header:
             found = re.search(pattern, header.read(1 << 16).decode("latin-1"), re.IGNORECASE)

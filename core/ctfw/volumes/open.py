@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from ctfw.contracts import StreamingLoader, VolumeLoader
@@ -12,6 +13,7 @@ from ctfw.types import Volume
 from ctfw.volumes.stream import Planes, SliceStream
 
 _DICOM_MAGIC = b"DICM"
+_MOST = 64
 
 
 def open_slices(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> SliceStream:
@@ -83,12 +85,15 @@ def _advice(path: Path, loaders: Sequence[tuple[str, VolumeLoader]]) -> str:
     if path.suffix.lower() in (".mha", ".mhd", ".nrrd", ".nhdr") and "itk" not in names:
         return ". It is MetaImage or NRRD: run pip install 'ctfw[itk]'"
     if path.is_dir():
-        return ". A folder is read as one DICOM series, and no DICOM file lies directly in it"
-    return ". Known are NIfTI (.nii, .nii.gz), arrays (.npy) and folders with one DICOM series"
+        return ". A folder is read as a DICOM series, and no DICOM file lies in it or below"
+    return (
+        ". Known are NIfTI (.nii, .nii.gz), MetaImage and NRRD, arrays (.npy, .npz), pictures "
+        "(.png, .jpg) and folders with a DICOM series"
+    )
 
 
 def _has_dicom(path: Path) -> bool:
-    files = sorted(path.iterdir())[:32] if path.is_dir() else [path]
+    files = islice(path.rglob("*"), _MOST) if path.is_dir() else [path]
     return any(file.is_file() and _is_dicom(file) for file in files)
 
 
