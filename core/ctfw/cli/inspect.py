@@ -10,6 +10,7 @@ import typer
 
 from ctfw.errors import UserError
 from ctfw.plugins import load_plugins
+from ctfw.volumes.plausible import remarks
 
 if TYPE_CHECKING:
     from ctfw.plugins import Plugins
@@ -26,7 +27,8 @@ DEFAULT_STEPS = (
 
 def inspect(
     scans: Annotated[
-        list[Path], typer.Argument(metavar="SCAN", help="NIfTI or NPY files, DICOM folders.")
+        list[Path],
+        typer.Argument(metavar="SCAN", help="Scans: NIfTI, DICOM folders, NPY, NPZ, MHA, NRRD."),
     ],
     recipe: Annotated[
         str | None,
@@ -91,10 +93,19 @@ def _one(scan: Path, pipeline: VolumePipeline, out: Path, used: set[Path]) -> bo
         return False
     for line in facts(scan, raw, seen):
         print(line)
-    verdict = next((d.text for d in seen.provenance if d.step == "rescale-hu"), "usable")
+    verdict = _verdict(raw, seen)
+    print(f"  verdict: {verdict}")
     sheet = contact_sheet(raw, seen, scan.name, verdict, _sheet_name(scan, out, used))
     print(f"  contact sheet: {sheet}")
     return True
+
+
+def _verdict(raw: Volume, seen: Volume) -> str:
+    """Whether the scan can be used, on what scale its values were, and what is unusual."""
+    scale = next((d.text for d in seen.provenance if d.step == "rescale-hu"), "")
+    odd = remarks(raw.spacing_mm, raw.extent_mm) if raw.array.shape[0] > 1 else []
+    told = "usable, but " + "; ".join(odd) if odd else "usable"
+    return f"{told}; {scale}" if scale else told
 
 
 def facts(scan: Path, raw: Volume, seen: Volume) -> list[str]:
@@ -116,7 +127,7 @@ def facts(scan: Path, raw: Volume, seen: Volume) -> list[str]:
 def _sheet_name(scan: Path, out: Path, used: set[Path]) -> Path:
     """A name of its own for each scan of one call, also where base names are the same."""
     name = scan.name
-    for ending in (".nii.gz", ".nii", ".npy", ".npz", ".dcm"):
+    for ending in (".nii.gz", ".nii", ".npy", ".npz", ".dcm", ".mha", ".mhd", ".nrrd", ".nhdr"):
         name = name.removesuffix(ending)
     number, found = 2, out / f"{name}.sheet.png"
     while found in used:
