@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from importlib import metadata, util
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from ctfw.config import Strict, local_fields
 from ctfw.errors import MissingPackage, UserError
 
@@ -137,6 +135,8 @@ def plain(value: Any, *, local: bool = True) -> Any:
 
 def _missing(need: str) -> str:
     """Why a requirement is not met, with the pip line; empty when it is met."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         requirement = Requirement(need)
     except InvalidRequirement:

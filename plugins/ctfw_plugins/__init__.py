@@ -1,6 +1,8 @@
 """The built-in plugins, declared as a third party declares theirs.
 
-This table imports settings models only; a component's own module is imported when it is built.
+This table imports settings models only, and those when it is asked for them: a worker process
+that reads volumes has no use for the settings of stages. A component's own module is imported when
+it is built.
 """
 
 from __future__ import annotations
@@ -9,25 +11,12 @@ from collections.abc import Iterable
 
 from ctfw.component import Component
 from ctfw.hooks import hookimpl
-from ctfw_plugins.backbones.configs import Qwen25VLConfig
-from ctfw_plugins.datasets import configs as sets
-from ctfw_plugins.labelers.configs import CtRate18Config
-from ctfw_plugins.losses.configs import BoundedContrastConfig, CrossEntropyConfig
-from ctfw_plugins.metrics.configs import AccuracyConfig, BleuConfig, CoverageConfig, RougeLConfig
-from ctfw_plugins.preprocess import configs as steps
-from ctfw_plugins.samplers.configs import GaussConfig, HeterConfig
-from ctfw_plugins.stages.configs import FinetuneConfig, ReportConfig, VisionWarmupConfig
-from ctfw_plugins.volumes.configs import (
-    DicomConfig,
-    ItkConfig,
-    NiftiConfig,
-    NpyConfig,
-    PictureConfig,
-)
 
 
 @hookimpl
 def ctfw_datasets() -> Iterable[Component]:
+    from ctfw_plugins.datasets import configs as sets
+
     yield Component(
         "phantom",
         "ctfw_plugins.datasets.phantom:Phantom",
@@ -69,6 +58,14 @@ def ctfw_datasets() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_volume_loaders() -> Iterable[Component]:
+    from ctfw_plugins.volumes.configs import (
+        DicomConfig,
+        ItkConfig,
+        NiftiConfig,
+        NpyConfig,
+        PictureConfig,
+    )
+
     yield Component(
         "nifti",
         "ctfw_plugins.volumes.nifti:NiftiLoader",
@@ -109,6 +106,8 @@ def ctfw_volume_loaders() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_preprocessors() -> Iterable[Component]:
+    from ctfw_plugins.preprocess import configs as steps
+
     folder = "ctfw_plugins.preprocess"
     yield Component(
         "rescale-hu",
@@ -176,6 +175,8 @@ def ctfw_preprocessors() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_negative_samplers() -> Iterable[Component]:
+    from ctfw_plugins.samplers.configs import GaussConfig, HeterConfig
+
     yield Component(
         "gauss",
         "ctfw_plugins.samplers.gauss:Gauss",
@@ -193,6 +194,8 @@ def ctfw_negative_samplers() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_losses() -> Iterable[Component]:
+    from ctfw_plugins.losses.configs import BoundedContrastConfig, CrossEntropyConfig
+
     yield Component(
         "cross-entropy",
         "ctfw_plugins.losses.cross_entropy:CrossEntropy",
@@ -211,6 +214,13 @@ def ctfw_losses() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_metrics() -> Iterable[Component]:
+    from ctfw_plugins.metrics.configs import (
+        AccuracyConfig,
+        BleuConfig,
+        CoverageConfig,
+        RougeLConfig,
+    )
+
     yield Component("bleu", "ctfw_plugins.metrics.bleu:Bleu", BleuConfig, "corpus BLEU-1 to BLEU-n")
     yield Component(
         "rouge-l",
@@ -235,6 +245,8 @@ def ctfw_metrics() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_labelers() -> Iterable[Component]:
+    from ctfw_plugins.labelers.configs import CtRate18Config
+
     yield Component(
         "ct-rate-18",
         "ctfw_plugins.labelers.ct_rate_18:CtRate18",
@@ -245,6 +257,8 @@ def ctfw_labelers() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_backbones() -> Iterable[Component]:
+    from ctfw_plugins.backbones.configs import Qwen25VLConfig
+
     yield Component(
         "qwen2.5-vl",
         "ctfw_plugins.backbones.qwen25_vl:Qwen25VL",
@@ -256,6 +270,8 @@ def ctfw_backbones() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_stages() -> Iterable[Component]:
+    from ctfw_plugins.stages.configs import FinetuneConfig, ReportConfig, VisionWarmupConfig
+
     yield Component(
         "vision-warmup",
         "ctfw_plugins.stages.vision_warmup:VisionWarmup",

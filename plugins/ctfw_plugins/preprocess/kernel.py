@@ -16,7 +16,7 @@ import numpy as np
 from ctfw.volumes.stream import Planes, Read, SliceStream, gathered
 
 _ROWS = 16
-_SLAB_BYTES = 1 << 18  # float32 rows that are mixed and used while they are in the cache
+_SLAB_BYTES = 1 << 19  # float32 rows that are mixed and used while they are in the cache
 
 Part = tuple[float, np.ndarray]
 Block = tuple[slice, slice, np.ndarray, np.ndarray]

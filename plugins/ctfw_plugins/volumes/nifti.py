@@ -1,8 +1,7 @@
 """NIfTI-1 and NIfTI-2 files, read to their last byte.
 
-Only the header comes from nibabel. The voxels are decompressed here, because a gzip stream must
-be read to its end for its checksum and length to be compared: a damaged download otherwise turns
-into plausible voxels (nibabel stops at the last voxel it needs).
+A gzip stream must be read to its end for its checksum and length to be compared: a damaged
+download otherwise turns into plausible voxels (nibabel stops at the last voxel it needs).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 from ctfw.types import Volume
 from ctfw.volumes.stream import SliceStream
 from ctfw_plugins.volumes.configs import NiftiConfig
+from ctfw_plugins.volumes.nifti_fields import NiftiFields
 from ctfw_plugins.volumes.nifti_header import (
     affine_of,
     must_fit_file,
@@ -59,10 +59,11 @@ class NiftiLoader:
         must_fit_file(header, shape, path.stat().st_size, packed)
         affine, source = affine_of(header, shape[::-1], self.config.geometry)
         slope, intercept = scaling_of(header)
+        assert header.dtype is not None
         planes = StoredPlanes(
             partial(_opened, path, packed, voxels_at(header)),
             shape[::-1],
-            header.get_data_dtype(),
+            header.dtype,
             seekable=not packed,
             slope=slope,
             intercept=intercept,
@@ -73,8 +74,8 @@ class NiftiLoader:
         )
         return self._noted(slices, header, source)
 
-    def _noted(self, slices: SliceStream, header: Any, geometry: str) -> SliceStream:
-        dtype = header.get_data_dtype().name
+    def _noted(self, slices: SliceStream, header: NiftiFields, geometry: str) -> SliceStream:
+        dtype = str(header.dtype and header.dtype.name)
         text = f"NIfTI, {dtype} on disk, geometry from the {geometry}"
         end = slices.notes
         slices = slices.but(notes=tuple).noting("load", text, dtype=dtype, geometry=geometry)

@@ -1,55 +1,46 @@
 """The header of a NIfTI file: what is stored, how many voxels, and where they lie.
 
-nibabel parses it; everything it says is bounded and compared before it is believed.
+Everything it says is bounded and compared before it is believed.
 """
 
 from __future__ import annotations
 
 import math
-from typing import IO, Any
+from typing import IO
 
-import nibabel as nib
 import numpy as np
 
 from ctfw.errors import NotCT, UnreadableVolume
+from ctfw_plugins.volumes.nifti_fields import InvalidQform, NiftiFields
 
 _MAX_DIM = 4096
 _MAX_DEFLATE = 1032  # no deflate stream expands further
-_TO_MM = dict.fromkeys(range(8), 1.0) | {1: 1000.0, 3: 0.001}  # NIFTI_UNITS_METER, _MICRON
-_SPACE_UNITS = 0x07
 
 
-def read_header(stream: IO[bytes]) -> Any:
+def read_header(stream: IO[bytes]) -> NiftiFields:
     """Parse and bound the header; the stream stands behind it. Raises UnreadableVolume, NotCT."""
     start = stream.read(4)
-    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
-    kind = nib.Nifti2Header if 540 in sizes else nib.Nifti1Header
-    length = 540 if 540 in sizes else 348
-    if length not in sizes:
+    known = NiftiFields.length(start) if len(start) == 4 else None
+    if known is None:
         raise UnreadableVolume("not a NIfTI file: its first bytes are not those of a header")
+    length, order = known
     block = start + stream.read(length - 4)
     if len(block) < length:
         raise EOFError
-    try:
-        header = kind(block, check=False)
-        magic = bytes(header["magic"].tobytes())[:3]
-        dtype = header.get_data_dtype()
-    except Exception as error:
-        raise UnreadableVolume(f"the NIfTI header cannot be parsed: {error}") from error
-    if magic not in (b"n+1", b"n+2"):
+    header = NiftiFields.of(block, order)
+    if bytes(header["magic"])[:3] not in (b"n+1", b"n+2"):
         raise UnreadableVolume(
             "the voxels are not in this file (a header with a separate .img, or no NIfTI): convert "
             "it to a single .nii.gz"
         )
-    if dtype.names or dtype.kind == "c":
-        kind_of = "a colour picture" if dtype.names else "complex numbers"
-        raise NotCT(f"the voxels are {kind_of} ({dtype}), not HU: give the CT itself")
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise UnreadableVolume(f"voxels of type {dtype} cannot be read")
+    if header.dtype is None and header.kind:
+        raise NotCT(f"the voxels are {header.kind}, not HU: give the CT itself")
+    if header.dtype is None:
+        raise UnreadableVolume(f"voxels of the unknown type {int(header['datatype'])}")
     return header
 
 
-def shape_of(header: Any) -> tuple[int, int, int]:
+def shape_of(header: NiftiFields) -> tuple[int, int, int]:
     """(x, y, z). Raises UnreadableVolume for anything but three axes of a sensible length."""
     dims = [int(n) for n in header["dim"]]
     rank, shape = dims[0], dims[1 : 1 + max(dims[0], 0)]
@@ -68,9 +59,12 @@ def shape_of(header: Any) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def must_fit_file(header: Any, shape: tuple[int, int, int], file_size: int, packed: bool) -> None:
+def must_fit_file(
+    header: NiftiFields, shape: tuple[int, int, int], file_size: int, packed: bool
+) -> None:
     """Raise UnreadableVolume, before memory is taken, for more voxels than the file can hold."""
-    wanted = math.prod(shape) * header.get_data_dtype().itemsize
+    assert header.dtype is not None
+    wanted = math.prod(shape) * header.dtype.itemsize
     if wanted > file_size * (_MAX_DEFLATE if packed else 1):
         raise UnreadableVolume(
             f"the header promises {wanted / 1e6:.1f} MB of voxels, more than the file can hold"
@@ -78,15 +72,15 @@ def must_fit_file(header: Any, shape: tuple[int, int, int], file_size: int, pack
     voxels_at(header)
 
 
-def voxels_at(header: Any) -> int:
+def voxels_at(header: NiftiFields) -> int:
     """The byte where the voxels begin. Raises UnreadableVolume for a place that cannot be."""
     offset = float(header["vox_offset"])
-    if not math.isfinite(offset) or not 0 <= offset - header.sizeof_hdr <= 1 << 26:
+    if not math.isfinite(offset) or not 0 <= offset - header.size <= 1 << 26:
         raise UnreadableVolume(f"the voxels are said to start at byte {offset:g}, which cannot be")
     return int(offset)
 
 
-def scaling_of(header: Any) -> tuple[float, float]:
+def scaling_of(header: NiftiFields) -> tuple[float, float]:
     """(slope, intercept); (1, 0) where the slope is 0, NaN or infinite, as the format says."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not math.isfinite(slope):
@@ -96,16 +90,16 @@ def scaling_of(header: Any) -> tuple[float, float]:
     return slope, intercept
 
 
-def affine_of(header: Any, shape: tuple[int, ...], wish: str) -> tuple[np.ndarray, str]:
+def affine_of(header: NiftiFields, shape: tuple[int, ...], wish: str) -> tuple[np.ndarray, str]:
     """(4x4 in mm, "sform" | "qform" | "pixdim alone")."""
-    factor = _TO_MM[int(header["xyzt_units"]) & _SPACE_UNITS]
-    to_mm = np.diag([factor] * 3 + [1.0])
+    to_mm = np.diag([header.to_mm] * 3 + [1.0])
     found: dict[str, np.ndarray] = {}
     if int(header["sform_code"]) > 0:
-        found["sform"] = to_mm @ header.get_sform()
+        found["sform"] = to_mm @ header.sform()
     if int(header["qform_code"]) > 0:
-        found["qform"] = _qform(header, to_mm, only="sform" not in found or wish == "qform")
-    found = {name: affine for name, affine in found.items() if affine is not None}
+        qform = _qform(header, only="sform" not in found or wish == "qform")
+        if qform is not None:
+            found["qform"] = to_mm @ qform
     if wish != "auto":
         if wish not in found:
             raise UnreadableVolume(f"`geometry: {wish}` is asked for, and the file has none")
@@ -113,21 +107,20 @@ def affine_of(header: Any, shape: tuple[int, ...], wish: str) -> tuple[np.ndarra
     if len(found) == 2:
         _must_agree(found["sform"], found["qform"], shape)
     elif "sform" in found:
-        _must_fit_pixdim(found["sform"], to_mm[0, 0] * header["pixdim"][1:4].astype(float))
+        _must_fit_pixdim(found["sform"], header.to_mm * header.pixdim)
     for name in ("sform", "qform"):
         if name in found:
             return found[name], name
-    pixdim = to_mm @ header.get_base_affine()
-    return pixdim, "pixdim alone (the file records no orientation)"
+    return to_mm @ header.by_size(shape[::-1]), "pixdim alone (the file records no orientation)"
 
 
-def _qform(header: Any, to_mm: np.ndarray, only: bool) -> Any:
-    """The qform in mm; None when it is invalid and the file has a better transform."""
-    if not only and not (header["pixdim"][1:4] > 0).all():
+def _qform(header: NiftiFields, only: bool) -> np.ndarray | None:
+    """The qform; None when it is invalid and the file has a better transform."""
+    if not only and not (header.pixdim > 0).all():
         return None
     try:
-        qform = to_mm @ header.get_qform()
-    except Exception as error:
+        qform = header.qform()
+    except InvalidQform as error:
         if only:
             raise UnreadableVolume(f"the qform is invalid: {error}") from error
         return None
