@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ctfw.doctor.finding import Finding, problem, warning
 from ctfw.doctor.scene import SPLITS, Scene
 from ctfw.errors import UserError
+from ctfw.types import CaseTable
 
 if TYPE_CHECKING:
     from ctfw.plugins import Plugins
@@ -68,7 +69,19 @@ def examine(
     for check in CHECKS:
         if scene.tables or not check.cases:
             findings += [replace(found, subject=check.subject) for found in _guarded(check, scene)]
-    return findings
+    return _once(findings)
+
+
+def _once(findings: Iterable[Finding]) -> list[Finding]:
+    """Without a problem that was told before: what several checks need may fail for all of them."""
+    problems: set[str] = set()
+    kept = []
+    for found in findings:
+        if found.level != "problem" or found.text not in problems:
+            kept.append(found)
+        if found.level == "problem":
+            problems.add(found.text)
+    return kept
 
 
 def _open(scene: Scene) -> Iterator[Finding]:
@@ -92,7 +105,9 @@ def _open_dataset(scene: Scene) -> Iterator[Finding]:
             yield problem(str(error))
             continue
         if len(table):
-            scene.tables[split] = table
+            # A data set need not say the split once more in each case; the checks ask there.
+            cases = (case if case.split == split else replace(case, split=split) for case in table)
+            scene.tables[split] = CaseTable(tuple(cases), table.label_names)
         else:
             advice = f"a run needs all of {', '.join(SPLITS)}"
             yield problem(f"the {split} split has no cases", advice=advice)

@@ -36,6 +36,8 @@ _JUDGED = ("distance of slices (mm)", "length, feet to head (mm)", "width (mm)")
 
 def check(scene: Scene) -> Iterator[Finding]:
     """Headers of evenly spaced cases: what cannot be read, what cannot be, what is unusual."""
+    if scene.pipeline is None:
+        return
     headers, refused = read_headers(scene)
     if refused:
         yield _refused(refused, len(headers) + len(refused))
@@ -101,7 +103,7 @@ def _implausible(scans: Sequence[Header], steps: Sequence[Block]) -> Iterator[Fi
     )  # fmt: skip
     low, high = SPACING_Z_MM
     yield from _outside(
-        scans, "distance of slices", lambda scan: scan.spacing_mm[0], low, high * _ROUNDING,
+        scans, "distance of slices", lambda scan: scan.spacing_mm[0], low, high,
         "look at some with ctfw inspect: small findings fall between thick slices",
     )  # fmt: skip
     wanted, per_mm = _slices_wanted(steps)
@@ -120,11 +122,11 @@ def _outside(
     high: float,
     advice: str,
 ) -> Iterator[Finding]:
-    found = [scan for scan in scans if not low <= measure(scan) <= high]
+    found = [s for s in scans if not low / _ROUNDING <= measure(s) <= high * _ROUNDING]
     if found:
-        text = f"{count(len(found), 'scan has', 'scans have')} a {what} outside {low:g} to "
+        text = f"{count(len(found), 'scan has', 'scans have')} a {what} outside {low:g} to {high:g}"
         names = [f"{scan.case.id} ({measure(scan):.4g} mm)" for scan in found]
-        yield warning(f"{text}{high:.4g} mm", names, advice)
+        yield warning(f"{text} mm", names, advice)
 
 
 def _slices_wanted(steps: Sequence[Block]) -> tuple[int, float | None]:

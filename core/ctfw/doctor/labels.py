@@ -84,7 +84,9 @@ def _counts(scene: Scene, names: tuple[str, ...]) -> Iterator[Finding]:
     empty = sum(int((~(matrix == 1).any(1)).sum()) for matrix in matrices.values())
     share = empty / sum(sizes.values())
     text = f"{percent(share)} of the cases have no positive label ({empty:,})"
-    if share > MOST_EMPTY:
+    if not empty:
+        yield note("every case has a positive label", without_positive=0)
+    elif share > MOST_EMPTY:
         yield warning(text, advice="check that the label table was read as it is meant")
     else:
         yield note(text, without_positive=empty)

@@ -132,7 +132,7 @@ def _readers(scene: Scene, plan: ModelPlan) -> Finding:
 
 def _whole_scan(scene: Scene) -> int:
     """Bytes of the first case's scan as float32."""
-    assert scene.pipeline is not None
     case = scene.first.case
+    assert scene.pipeline is not None
     z, y, x = scene.pipeline.slices((case.views or (case.image,))[0], case).shape
     return 4 * z * y * x

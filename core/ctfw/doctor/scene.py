@@ -85,13 +85,21 @@ class Scene:
             if "checkpoint" in self.recipe.stages[name].block.component.gives:
                 yield name, settings
 
-    @cached_property
+    @property
     def first(self) -> Processed:
         """The first of a few training cases that passes the preprocessing, and how long it took.
 
         Stores of the chain keep what they are made to keep. Raises UserError when none passes.
         """
-        assert self.pipeline is not None
+        if isinstance(self._first, UserError):
+            raise self._first
+        return self._first
+
+    @cached_property
+    def _first(self) -> Processed | UserError:
+        """Tried once, because several checks ask for it."""
+        if self.pipeline is None:
+            return UserError("no scan can be preprocessed, see above")
         reasons = []
         for case in self.cases[:_TRIES]:
             start = time.monotonic()
@@ -101,7 +109,7 @@ class Scene:
                 reasons.append(f"case {case.id}: {error}")
                 continue
             return Processed(case, volume, time.monotonic() - start)
-        raise UserError(
+        return UserError(
             f"none of the first {len(reasons)} scans passes the preprocessing; {reasons[0]}"
         )
 

@@ -18,8 +18,9 @@ ADVICE = (
 
 
 def check(scene: Scene) -> Iterator[Finding]:
-    """Cases, studies and patients per split; patients and studies in two splits."""
+    """Cases, studies and patients per split; patients in two splits; splits of one patient."""
     yield note("cases per split", table=_sizes(scene.tables), cases=_counts(scene.tables))
+    yield from _lonely(scene.tables)
     shared = in_two_splits({s: table.patients for s, table in scene.tables.items()})
     if shared:
         names = [f"{name} ({' and '.join(splits)})" for name, splits in shared.items()]
@@ -35,6 +36,17 @@ def check(scene: Scene) -> Iterator[Finding]:
         )
     else:
         yield ok("no patient is in two splits")
+
+
+def _lonely(tables: dict[str, CaseTable]) -> Iterator[Finding]:
+    """Splits in which no scan can be swapped for another patient's."""
+    for split in ("validation", "test"):
+        if split in tables and len(set(tables[split].patients)) < 2:
+            yield problem(
+                f"all cases of {split} are of one patient",
+                advice="ctfw swaps scans between patients to see whether the model looks at them: "
+                "two patients at least",
+            )
 
 
 def in_two_splits(members: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -63,11 +63,12 @@ def _empty(cases: Sequence[Case]) -> Iterator[Finding]:
     placeholder = [case for case in cases if _PLACEHOLDER.match(case.report.strip())]
     if placeholder:
         words = _most_common(case.report.strip() for case in placeholder)
-        yield problem(f"{_reports(placeholder)} nothing but {words!r}", _ids(placeholder), advice)
+        text = _reports(placeholder, f"nothing but {words!r}")
+        yield problem(text, _ids(placeholder), advice)
     known = set(_ids(placeholder))
     inside = [case for case in cases if case.id not in known and _says_nothing(case)]
     if inside:
-        text = f"{_reports(inside)} a section that says 'Not given.', 'nan' or the like"
+        text = _reports(inside, "a section that says 'Not given.', 'nan' or the like")
         yield warning(text, _ids(inside), "it is a gap of the table, and should be empty text")
 
 
@@ -84,15 +85,15 @@ def _odd(cases: Sequence[Case]) -> Iterator[Finding]:
     long = [case for case, n in zip(cases, words) if n > longest]
     short = [case for case in short if not _PLACEHOLDER.match(case.report.strip())]
     if short:
-        text = f"{_reports(short)} fewer than {FEWEST_WORDS} words"
+        text = _reports(short, f"fewer than {FEWEST_WORDS} words")
         yield warning(text, _ids(short), "read them: are they cut, or of another examination?")
     if long:
-        text = f"{_reports(long)} more than {longest:,.0f} words (the median is {median:,.0f})"
+        text = _reports(long, f"more than {longest:,.0f} words")
         yield warning(text, _ids(long), "read them: do they hold several reports?")
     for what, damaged, advice in _DAMAGE:
         found = [case for case in cases if damaged(case.report)]
         if found:
-            yield warning(f"{_reports(found)} {what}", _ids(found), advice)
+            yield warning(_reports(found, what), _ids(found), advice)
     low, high = np.percentile(words, [1, 99])
     yield note(
         f"words per report: median {median:,.0f}, 1 to 99 %: {low:,.0f} to {high:,.0f}, longest "
@@ -175,9 +176,10 @@ def _ids(cases: Sequence[Case]) -> list[str]:
     return [case.id for case in cases]
 
 
-def _reports(cases: Sequence[Case]) -> str:
+def _reports(cases: Sequence[Case], what: str) -> str:
+    """`2 reports have ... (train 1, test 1)`."""
     where = by_split(case.split for case in cases)
-    return f"{count(len(cases), 'report has', 'reports have')} ({where})"
+    return f"{count(len(cases), 'report has', 'reports have')} {what} ({where})"
 
 
 def _most_common(texts: Iterator[str]) -> str:

@@ -1,0 +1,137 @@
+"""Footprint: the published bytes per parameter, and the activations of a real model."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctfw.doctor.footprint import Footprint, footprint
+from ctfw.model_plan import ModelPlan, Stack
+from ctfw.settings import Training
+from ctfw.testing.data import REPORTS
+from ctfw.types import Volume
+from ctfw.volumes.geometry import lps_affine
+from ctfw_plugins.backbones.configs import Qwen25VLConfig, RandomShape
+from ctfw_plugins.backbones.qwen25_vl import Qwen25VL
+
+BILLION = 1_000_000_000
+PLAN = ModelPlan(
+    grid=(5, 16, 16),
+    patches=5120,
+    bytes_per_parameter=4,
+    source="a test",
+    prompt_tokens=30,
+    vision_parameters=BILLION // 4,
+    language_parameters=3 * BILLION // 4,
+    vision=Stack(32, 1280, 3420),
+    language=Stack(28, 3584, 18944),
+    vocabulary=152_064,
+)
+HALF_PLAN = dataclasses.replace(PLAN, bytes_per_parameter=2)
+
+
+def estimate(plan: ModelPlan = PLAN, **settings: Any) -> Footprint:
+    more = {key: settings.pop(key) for key in ("frozen_vision", "processes") if key in settings}
+    found = footprint(plan, Training(**settings), images=2, report_tokens=300, **more)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("plan", "settings", "per_parameter"),
+    [
+        (PLAN, {}, (4, 4, 8)),
+        (PLAN, {"precision": "bfloat16"}, (6, 4, 8)),
+        (HALF_PLAN, {"precision": "bfloat16"}, (2, 2, 4)),
+        # ZeRO, section 3.1: K = 12 bytes of optimizer states per parameter beside 2 and 2.
+        (HALF_PLAN, {"precision": "bfloat16", "engine": "deepspeed-zero2"}, (2, 2, 12)),
+    ],
+)
+def test_weights_gradients_and_optimizer_take_the_published_bytes(
+    plan: ModelPlan, settings: dict[str, Any], per_parameter: tuple[int, int, int]
+) -> None:
+    found = estimate(plan, **settings)
+    assert (found.weights, found.gradients, found.optimizer) == tuple(
+        size * BILLION for size in per_parameter
+    )
+    assert found.fixed == sum(per_parameter) * BILLION
+
+
+@pytest.mark.parametrize(("stage", "divided"), [(1, (1, 1, 8)), (2, (1, 8, 8)), (3, (8, 8, 8))])
+def test_each_stage_of_zero_divides_what_its_paper_says(
+    stage: int, divided: tuple[int, int, int]
+) -> None:
+    settings = {"precision": "bfloat16", "engine": f"deepspeed-zero{stage}"}
+    one = estimate(HALF_PLAN, **settings)
+    eight = estimate(HALF_PLAN, processes=8, **settings)
+    shares = (one.weights / eight.weights, one.gradients / eight.gradients)
+    assert (*shares, one.optimizer / eight.optimizer) == divided
+
+
+def test_a_frozen_tower_has_no_gradients_and_no_activations() -> None:
+    free, frozen = estimate(), estimate(frozen_vision=True)
+    assert frozen.weights == free.weights
+    assert frozen.gradients == 0.75 * free.gradients
+    assert frozen.optimizer == 0.75 * free.optimizer
+    assert frozen.activations < free.activations
+
+
+@given(
+    st.integers(1, 8), st.integers(1, 2000), st.booleans(),
+    st.sampled_from(["float32", "bfloat16"]),
+)  # fmt: skip
+def test_more_images_and_longer_reports_never_take_less(
+    images: int, tokens: int, frozen: bool, precision: Any
+) -> None:
+    def total(images: int, tokens: int, **more: Any) -> float:
+        found = footprint(
+            PLAN, Training(precision=precision, **more), images=images, report_tokens=tokens,
+            frozen_vision=frozen,
+        )  # fmt: skip
+        assert found is not None
+        return found.total
+
+    assert total(images, tokens) < total(images + 1, tokens)
+    assert total(images, tokens) < total(images, tokens + 1)
+    assert total(images, tokens, gradient_checkpointing=True) < total(images, tokens)
+
+
+def test_no_estimate_is_made_of_an_unknown_size() -> None:
+    plan = ModelPlan(grid=(5, 16, 16), patches=5120, bytes_per_parameter=2, source="unknown")
+    assert footprint(plan, Training(), images=1, report_tokens=300) is None
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_activations_are_near_to_what_autograd_keeps_of_a_real_model(frozen: bool) -> None:
+    rng = np.random.default_rng(0)
+    array = rng.uniform(-1, 1, (10, 84, 112)).astype(np.float32)
+    volume = Volume(array, lps_affine((1.0, 1.0, 6.0)), "normalised")
+    backbone = Qwen25VL(Qwen25VLConfig(shape=RandomShape(vocabulary=320)))
+    backbone.build(REPORTS, 0)
+    backbone.module().train()
+    backbone.tower.requires_grad_(not frozen)
+    image = backbone.encode(volume)
+    if frozen:
+        (image,) = backbone.see([image])
+    own = {parameter.untyped_storage().data_ptr() for parameter in backbone.module().parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = backbone.forward([image], [REPORTS[0]])
+    plan = backbone.plan(volume, REPORTS)
+    tokens = int(output.answer.sum())
+    found = footprint(plan, Training(), images=1, report_tokens=tokens, frozen_vision=frozen)
+    assert found is not None
+    assert 0.75 < (found.activations + found.logits) / sum(kept.values()) < 1.3

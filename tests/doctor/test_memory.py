@@ -1,0 +1,155 @@
+"""Memory: the estimate beside what the device and the machine have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ctfw.doctor.memory
+from ctfw.doctor.machine import Device, existing, free_bytes, host_memory
+from ctfw.doctor.memory import check
+from ctfw.doctor.scene import Processed, Scene
+from ctfw.model_plan import ModelPlan, Stack
+from ctfw.types import Volume
+
+SEVEN_B = ModelPlan(
+    grid=(5, 16, 16),
+    patches=5120,
+    bytes_per_parameter=2,
+    source="a test",
+    prompt_tokens=30,
+    vision_parameters=676_550_144,
+    language_parameters=7_615_616_512,
+    vision=Stack(32, 1280, 3420),
+    language=Stack(28, 3584, 18944),
+    vocabulary=152_064,
+)
+BIG = (
+    "training.precision=bfloat16",
+    "training.gradient_checkpointing=true",
+    "training.batch_size=1",
+    "stages.see=null",
+    "stages.tune.freeze_vision=false",
+)
+
+
+@pytest.fixture
+def scene(make_scene: Any, make_case: Any, write_scan: Callable[..., Path]) -> Callable[..., Scene]:
+    def make(*overrides: str, plan: ModelPlan = SEVEN_B) -> Scene:
+        cases = [make_case("a", image=write_scan("a.nii.gz"), report="word " * 300)]
+        made: Scene = make_scene(cases, *overrides)
+        volume = Volume(np.zeros((10, 448, 448), np.float32), np.diag([-1.0, -1.0, 30.0, 1.0]))
+        made.__dict__["_first"] = Processed(cases[0], volume, 1.0)
+        made.__dict__["plan"] = plan
+        return made
+
+    return make
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def put(name: str, gigabytes: float, gpu: bool = True, cuda: bool = True) -> None:
+        found = Device(name, int(gigabytes * 1e9), gpu, cuda)
+        monkeypatch.setattr(ctfw.doctor.memory, "device_for", lambda wanted: found)
+
+    return put
+
+
+def test_seven_billion_weights_with_adam_do_not_fit_into_80_gb_under_zero(
+    look: Any, scene: Any, device: Any
+) -> None:
+    device("A100", 80)
+    findings = look(check, scene(*BIG, "training.engine=deepspeed-zero2"))
+    found = findings.the("weights, gradients and optimizer alone")
+    assert found.level == "problem"
+    # 8.29 billion parameters x 16 bytes (ZeRO, section 3.1)
+    assert found.values["tune"]["fixed"] == pytest.approx(132.7e9, rel=1e-3)
+
+
+def test_an_estimate_that_fits_is_ok_and_shown_by_part(look: Any, scene: Any, device: Any) -> None:
+    device("A100", 80)
+    findings = look(check, scene(*BIG))
+    assert findings.the("a training step takes").level == "ok"
+    header, row = findings.the("estimate per stage").table
+    assert header[0] == "stage"
+    assert row[:4] == ("tune", "16.6 GB", "16.6 GB", "33.2 GB")
+
+
+def test_an_estimate_that_nearly_fills_the_device_is_a_warning(
+    look: Any, scene: Any, device: Any
+) -> None:
+    device("A100", 70)
+    assert look(check, scene(*BIG)).the("a training step takes").level == "warning"
+
+
+def test_a_negative_doubles_the_images_of_a_step(look: Any, scene: Any, device: Any) -> None:
+    device("A100", 80)
+    negatives = ("stages.tune.negatives={use: gauss}", "stages.tune.loss={use: bounded-contrast}")
+    plain = look(check, scene(*BIG)).the("a training step takes").values["tune"]
+    pairs = look(check, scene(*BIG, *negatives)).the("a training step takes").values["tune"]
+    assert pairs["fixed"] == plain["fixed"]
+    within = pairs["total"] - pairs["fixed"], plain["total"] - plain["fixed"]
+    assert within[0] == pytest.approx(2 * within[1])
+
+
+def test_a_gpu_that_is_asked_for_and_absent_is_a_problem(
+    look: Any, scene: Any, device: Any
+) -> None:
+    device("the CPU", 16, gpu=False, cuda=False)
+    findings = look(check, scene(*BIG, "training.device=cuda"))
+    found = findings.the("torch sees no GPU")
+    assert found.level == "problem"
+    assert "without CUDA" in found.text
+
+
+def test_a_large_model_without_a_gpu_is_a_warning_and_not_measured_against_the_cpu(
+    look: Any, scene: Any, device: Any
+) -> None:
+    device("the CPU", 16, gpu=False)
+    findings = look(check, scene(*BIG, "training.device=auto"))
+    assert [found.level for found in findings.bad] == ["warning"]
+    assert "no GPU is here to compare with" in findings.the("a training step takes").text
+
+
+def test_a_small_model_on_the_cpu_is_ok(look: Any, scene: Any, device: Any) -> None:
+    device("the CPU", 16, gpu=False)
+    tiny = ModelPlan(
+        grid=(5, 3, 4), patches=240, bytes_per_parameter=4, source="a test", prompt_tokens=30,
+        vision_parameters=500_000, language_parameters=800_000, vision=Stack(3, 96, 256),
+        language=Stack(3, 128, 384), vocabulary=1024,
+    )  # fmt: skip
+    findings = look(check, scene(plan=tiny))
+    assert findings.bad == []
+
+
+def test_memory_for_readers_counts_a_scan_per_worker(look: Any, scene: Any, device: Any) -> None:
+    device("A100", 80)
+    found = look(check, scene(*BIG, "data.workers=6")).the("host memory")
+    assert found.values["workers"] == 6
+    assert found.values["per_worker"] == 4 * 60 * 64 * 64
+    assert found.values["kept"] == 10 * 448 * 448 * 4
+
+
+def test_readers_that_need_more_than_the_machine_has_are_a_warning(
+    look: Any, scene: Any, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device("A100", 80)
+    monkeypatch.setattr(ctfw.doctor.memory, "host_memory", lambda: 5_000_000)
+    found = look(check, scene(*BIG, "data.workers=6")).the("host memory")
+    assert found.level == "warning"
+    assert "the machine has 5 MB" in found.text
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux has /proc/meminfo")
+def test_host_memory_is_at_most_what_the_machine_has() -> None:
+    facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    assert 0 < host_memory() <= int(facts["MemTotal"].split()[0]) * 1024
+
+
+def test_free_disk_of_a_folder_to_come_is_that_of_the_one_above(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path / "not" / "there") > 0
+    assert existing(tmp_path / "not" / "there") == tmp_path
