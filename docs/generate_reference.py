@@ -79,8 +79,12 @@ def hooks_page() -> str:
     parts.append(prose(contracts.__doc__))
     for kind, protocol in PROTOCOLS.items():
         parts += [f"### {words(kind)}", *_protocol(protocol)]
+        if kind == "volume_loader":
+            parts += ["### streaming loader", *_protocol(contracts.StreamingLoader)]
         if kind == "preprocessor":
+            parts += ["### streaming preprocessor", *_protocol(contracts.StreamingPreprocessor)]
             parts += ["### volume store", *_protocol(contracts.VolumeStore)]
+            parts += ["### streaming store", *_protocol(contracts.StreamingStore)]
     return "\n\n".join(parts)
 
 
@@ -188,7 +192,7 @@ def recipe_page() -> str:
         body(matrix),
         "## Components",
         "`use: heter` is the built-in of that name, or the only plugin that has one. "
-        "`use: PROVIDER/heter` is the one of a distribution, `use: heter@1` asks for a revision. "
+        "`use: PROVIDER/heter` is the one of a distribution, `use: heter@2` asks for a revision. "
         "A recipe never names Python code.",
     ]
     parts += ["## Shared blocks", MACHINE]

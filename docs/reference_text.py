@@ -6,6 +6,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Iterable
+from pathlib import PurePath
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -90,6 +91,8 @@ def default_of(field: FieldInfo) -> str:
 def _yaml(value: Any) -> str:
     if isinstance(value, Block):
         return value.name
+    if isinstance(value, PurePath):
+        value = str(value)
     return load.dump(value).strip().removesuffix("...").strip() or '""'
 
 
