@@ -84,3 +84,64 @@ def test_half_a_rescale_is_no_setting() -> None:
         RescaleHuConfig(slope=1)
     with pytest.raises(ValidationError, match="applies no slope"):
         RescaleHuConfig(intensity="hu", slope=1, intercept=0)
+
+
+def test_second_rescale_is_taken_back_on_request(chest: Volume) -> None:
+    twice = as_stored(chest, -1024)
+    with pytest.raises(NotCT, match=r"rescaled twice.*mend_double_rescale"):
+        AUTO(twice)
+    made = RescaleHu(RescaleHuConfig(mend_double_rescale=True))(twice)
+    np.testing.assert_array_equal(made.array, np.maximum(chest.array, -1024))
+    assert made.provenance[0].text.startswith("HU = P x 1 + 1024 applied: mended: rescaled twice")
+
+
+@pytest.mark.parametrize("scale", ["8-bit", "0 to 1", "-1 to 1"])
+def test_scaled_values_are_spread_over_their_window_on_request(chest: Volume, scale: str) -> None:
+    low, high = -1000, 600
+    unit = (np.clip(chest.array, low, high).astype(np.float32) - low) / (high - low)
+    stored = {
+        "8-bit": np.rint(unit * 255).astype(np.uint8),
+        "0 to 1": unit,
+        "-1 to 1": unit * 2 - 1,
+    }[scale]
+    volume = chest.but(array=stored, intensity=UNKNOWN)
+    with pytest.raises(NotCT, match=r"the HU are lost.*mend_window"):
+        AUTO(volume)
+    made = RescaleHu(RescaleHuConfig(mend_window=(low, high)))(volume)
+    step = (high - low) / 255 if scale == "8-bit" else 0.01
+    np.testing.assert_allclose(made.array, np.clip(chest.array, low, high), atol=step)
+    assert "mended" in made.provenance[0].text
+
+
+def test_repairs_touch_no_scan_that_needs_none(chest: Volume) -> None:
+    config = RescaleHuConfig(mend_double_rescale=True, mend_window=(-1000, 1000))
+    for volume in (as_stored(chest), as_stored(chest, 1024)):
+        np.testing.assert_array_equal(RescaleHu(config)(volume).array, AUTO(volume).array)
+
+
+def test_repair_of_a_scan_that_was_declared_to_be_hu(tmp_path: Path, chest: Volume) -> None:
+    twice = as_stored(chest, -1024)
+    repair = RescaleHu(RescaleHuConfig(mend_double_rescale=True))
+    made = repair(twice, case(folder_version="fixed"))
+    np.testing.assert_array_equal(made.array, np.maximum(chest.array, -1024))
+
+
+def test_label_map_and_mr_are_refused_whatever_may_be_mended(chest: Volume) -> None:
+    config = RescaleHuConfig(mend_double_rescale=True, mend_window=(-1000, 1000))
+    labels = (chest.array > -500).astype(np.uint8) + (chest.array > 300)
+    mr = np.abs(np.random.default_rng(0).normal(300, 150, chest.array.shape)).astype(np.int16)
+    for array in (labels, mr):
+        with pytest.raises(NotCT):
+            RescaleHu(config)(chest.but(array=array, intensity=UNKNOWN))
+
+
+def test_padding_stays_on_request(chest: Volume) -> None:
+    array = np.maximum(chest.array, -1024)
+    array[:, :4] = -3024
+    made = RescaleHu(RescaleHuConfig(padding="keep"))(as_stored(chest.but(array=array)))
+    np.testing.assert_array_equal(made.array, array)
+
+
+def test_window_that_is_upside_down_is_no_setting() -> None:
+    with pytest.raises(ValidationError, match="low below high"):
+        RescaleHuConfig(mend_window=(600, -1000))

@@ -118,13 +118,13 @@ class Witness:
                     "back once; read the source file without a second rescale"
                 )
                 return Verdict("twice", text, back)
+        whole = bool(np.array_equal(sample, np.rint(sample)))
+        if whole and low >= 0 and high <= 255:
+            return self._eight_bit(sample, span)
         if low >= -1.01 and high <= 1.01:
             ends = (0.0, 1.0) if low >= 0 else (-1.0, 1.0)
             text = f"{span}: scaled to {ends[0]:g} to {ends[1]:g}, the HU are lost"
             return Verdict("scaled", text, span=ends)
-        whole = bool(np.array_equal(sample, np.rint(sample)))
-        if whole and low >= 0 and high <= 255:
-            return self._eight_bit(sample, span)
         return Verdict(
             "unclear",
             f"{span} without lung or air next to soft tissue under any usual reading; an MR, or a "
@@ -133,7 +133,7 @@ class Witness:
 
     def _eight_bit(self, sample: np.ndarray, span: str) -> Verdict:
         distinct = np.unique(sample).size
-        if distinct <= 128 and np.mean(self._alike) > 0.7:
+        if distinct <= 2 or (distinct <= 128 and np.mean(self._alike) > 0.7):
             text = f"{distinct} whole numbers in flat areas: a label map, not an image"
             return Verdict("not-ct", text)
         text = f"{span}: grey values of an 8-bit picture, the HU are lost"
