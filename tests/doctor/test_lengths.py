@@ -133,3 +133,17 @@ def test_a_chain_that_no_scan_passes_gives_the_first_reason(
     scene = make_scene([make_case(str(i)) for i in range(9)])
     with pytest.raises(UserError, match="none of the first 5 scans passes"):
         scene.first  # noqa: B018
+
+
+def test_a_crash_of_the_chain_does_not_quote_the_header(
+    make_scene: Any, make_case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = make_scene([make_case("a")])
+
+    def crash(path: Any, case: Any) -> None:
+        raise KeyError("MUELLER^ANNA")
+
+    monkeypatch.setattr(scene, "pipeline", crash)
+    with pytest.raises(UserError, match=r"case a: a.nii.gz: KeyError at test_lengths.py") as told:
+        scene.first  # noqa: B018
+    assert "MUELLER" not in str(told.value)

@@ -84,7 +84,13 @@ def test_counts_are_words() -> None:
     assert count(1, "case") == "1 case"
     assert count(24_128, "study", "studies") == "24,128 studies"
     assert by_split(["train", "test", "train"]) == "train 2, test 1"
+
+
+def test_names_are_the_first_few_and_long_ones_have_lines_of_their_own() -> None:
     assert names(Finding("note", "", tuple("abc"))) == "a; b; c"
+    assert names(Finding("note", "", tuple("abcde"))) == "a; b; c; and 2 more"
+    long = ("x" * 50, "b", "c", "d")
+    assert names(Finding("note", "", long)) == f"{long[0]}\nb\nc\nand 1 more"
 
 
 @given(st.integers(0, 200), st.integers(0, 50))

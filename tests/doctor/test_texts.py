@@ -47,6 +47,7 @@ def test_a_report_that_only_says_that_there_is_none_is_a_problem(
     [
         {"report": LONG + "Impression: Not given."},
         {"report": LONG + "Impression: nan"},
+        {"report": "Findings: nan Impression: " + LONG},
         {"impression": "Not given."},
         {"findings": "nan"},
     ],
@@ -59,7 +60,7 @@ def test_a_section_that_says_that_there_is_none_is_a_warning(
 
 
 @pytest.mark.parametrize(
-    "text", ["Financial advice: none of it.", "None of the nodules has grown. No history given."]
+    "text", ["Financial advice: none of it.", "Impression: None of the nodules has grown."]
 )
 def test_such_words_in_a_sentence_are_no_gap(
     text: str, look: Any, make_scene: Any, make_case: Any

@@ -7,14 +7,13 @@ finding: the others go on.
 from __future__ import annotations
 
 import importlib
-import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctfw.doctor.finding import Finding, problem, warning
-from ctfw.doctor.scene import SPLITS, Scene
+from ctfw.doctor.scene import SPLITS, Scene, where
 from ctfw.errors import UserError
 from ctfw.types import CaseTable
 
@@ -138,9 +137,7 @@ def _said(error: Exception) -> Finding:
     """What a user can mend is a problem; a crash leaves the matter open."""
     if isinstance(error, UserError):
         return problem(str(error))
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(frame.filename).name}:{frame.lineno}"
     return warning(
-        f"could not be checked: {type(error).__name__} at {where}: {error}",
+        f"could not be checked: {where(error)}: {error}",
         advice="the other checks went on; please report this one",
     )

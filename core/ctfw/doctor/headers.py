@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ctfw.doctor.finding import evenly
-from ctfw.doctor.scene import in_threads, sources
+from ctfw.doctor.scene import in_threads, sources, where
 from ctfw.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,9 +70,7 @@ def _read(pipeline: VolumePipeline, case: Case) -> Header | Refused:
         return Refused(case, str(error))
     except Exception as error:
         # Not the text of the error: it may quote a header, and that may name the patient.
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(frame.filename).name}:{frame.lineno}"
-        return Refused(case, f"{case.image}: {type(error).__name__} at {where}")
+        return Refused(case, f"{case.image}: {where(error)}")
 
 
 def outliers(values: Sequence[float]) -> np.ndarray:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ctfw.recipe import ResolvedRecipe
 
-SHOWN = 3
+SHOWN, LONG = 3, 36
 LEVELS = ("problem", "warning", "note", "ok")
 _STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
@@ -51,10 +51,11 @@ def _lines(found: Finding) -> Iterator[RenderableType]:
 
 
 def names(found: Finding) -> str:
-    """The first few of those concerned, and how many more there are."""
-    shown = "; ".join(found.names[:SHOWN])
+    """The first few of those concerned, and how many more there are; long ones line by line."""
+    shown = list(found.names[:SHOWN])
     more = len(found.names) - SHOWN
-    return f"{shown}; and {more:,} more" if more > 0 else shown
+    between = "\n" if any(len(name) > LONG for name in shown) else "; "
+    return between.join([*shown, f"and {more:,} more"] if more > 0 else shown)
 
 
 def _table(rows: Rows) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -108,6 +109,9 @@ class Scene:
             except UserError as error:
                 reasons.append(f"case {case.id}: {error}")
                 continue
+            except Exception as error:
+                reasons.append(f"case {case.id}: {case.image}: {where(error)}")
+                continue
             return Processed(case, volume, time.monotonic() - start)
         return UserError(
             f"none of the first {len(reasons)} scans passes the preprocessing; {reasons[0]}"
@@ -137,6 +141,12 @@ class Scene:
             for _, block in self.recipe.blocks()
             for need in block.component.needs
         )
+
+
+def where(error: Exception) -> str:
+    """Type and place of a crash, without its text, which may quote a header of a scan."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def sources(case: Case) -> tuple[Path, ...]:

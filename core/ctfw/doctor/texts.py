@@ -30,9 +30,10 @@ LONG_WORDS, LONG_TIMES = 1000, 5
 MOST_ALIKE = 0.1
 """Share of the most frequent report above which it is pointed at."""
 _NOTHING = r"not given\.?|nan|none|null|n/a"
+_SECTION = r"\b(?:findings|impressions?)\s*:\s*"
 _PLACEHOLDER = re.compile(rf"(?:{_NOTHING})\Z", re.IGNORECASE)
 _INSIDE = re.compile(
-    rf"\bnot given\.|(?:findings|impressions?)\s*:\s*(?:{_NOTHING})(?=\s|\Z)", re.IGNORECASE
+    rf"\bnot given\.|{_SECTION}(?:{_NOTHING})\.?\s*(?=\Z|{_SECTION})", re.IGNORECASE
 )
 _THINKING = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
 _MARKUP = re.compile(
