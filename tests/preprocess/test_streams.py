@@ -168,6 +168,29 @@ def test_memory_does_not_grow_with_the_number_of_slices(tmp_path: Path) -> None:
     assert peak(160) - peak(40) < 0.05 * added  # the sample for the HU check, at most 480 kB
 
 
+def bytes_read() -> int:
+    """What this process has read from files so far, page cache included."""
+    counters = Path("/proc/self/io")
+    if not counters.is_file():
+        pytest.skip("needs Linux's counters of bytes that were read")
+    facts = dict(line.split(": ") for line in counters.read_text().splitlines())
+    return int(facts["rchar"])
+
+
+def test_ten_slices_of_the_store_cost_ten_slices(tmp_path: Path) -> None:
+    store = PreprocessedNumpy(configs.PreprocessedNumpyConfig(folder=tmp_path))
+    store.keep("k", volume_of(0, (200, 64, 64)))
+    plane = 64 * 64 * 2
+    before = bytes_read()
+    slices = store.open("k")
+    assert slices is not None
+    opened = bytes_read() - before
+    step = Slices(configs.SlicesConfig(count=10))
+    assert step.stream(slices).collect().array.shape == (10, 64, 64)
+    assert bytes_read() - before - opened < 10 * plane + 4096
+    assert opened < 50 * plane  # the sidecar, which has a checksum for each slice
+
+
 def test_damage_behind_the_last_slice_that_is_used_is_noticed(
     tmp_path: Path, chest: Volume
 ) -> None:
