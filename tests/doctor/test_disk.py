@@ -73,7 +73,7 @@ def test_checkpoints_hold_weights_and_optimizer_three_times(
     look: Any, scene: Any, free: Any
 ) -> None:
     free(1e12)
-    found = look(check, scene("stages.see=null")).the("checkpoints: ")
+    found = look(check, scene()).the("checkpoints: ")
     frozen = 4 * 1_000_000 + 2 * 4 * 600_000  # all weights, moments of what trains
     assert found.values["checkpoints"] == 3 * frozen
 

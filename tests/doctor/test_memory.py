@@ -32,7 +32,6 @@ BIG = (
     "training.precision=bfloat16",
     "training.gradient_checkpointing=true",
     "training.batch_size=1",
-    "stages.see=null",
     "stages.tune.freeze_vision=false",
 )
 

@@ -15,7 +15,7 @@ NEEDS_NEGATIVES = "stages.tune.loss={use: bounded-contrast}"
 def test_stages_that_can_be_built_are_ok_in_their_order(look: Any, make_scene: Any) -> None:
     (found,) = look(check, make_scene())
     assert found.level == "ok"
-    assert found.text == "see -> tune -> test: every stage can be built"
+    assert found.text == "tune -> test: every stage can be built"
 
 
 def test_parts_that_do_not_fit_together_are_a_problem(look: Any, make_scene: Any) -> None:
