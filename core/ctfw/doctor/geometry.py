@@ -9,16 +9,13 @@ import numpy as np
 
 from ctfw.doctor.finding import Finding, Rows, count, note, ok, percent, problem, warning
 from ctfw.doctor.headers import Header, Refused, outliers, read_headers
+from ctfw.volumes.plausible import LENGTH_MM, ROUNDING, STEP_MM, WIDTH_MM
 
 if TYPE_CHECKING:
     from ctfw.component import Block
     from ctfw.doctor.scene import Scene
 
-EXTENT_Z_MM = (150.0, 600.0)
-EXTENT_PLANE_MM = (200.0, 550.0)
-SPACING_Z_MM = (0.3, 5.0)
 MOST_REFUSED = 0.5
-_ROUNDING = 1.001
 _CLASSES = ((1.0, "up to 1"), (2.0, "1 to 2"), (3.0, "2 to 3"), (5.0, "3 to 5"))
 _CLASS_ABOVE = "above 5"
 _ENOUGH = 20
@@ -86,22 +83,22 @@ def _classes(scans: Sequence[Header]) -> str:
     found = dict.fromkeys(names, 0)
     for scan in scans:
         z = scan.spacing_mm[0]
-        found[next((n for top, n in _CLASSES if z <= top * _ROUNDING), _CLASS_ABOVE)] += 1
+        found[next((n for top, n in _CLASSES if z <= top * ROUNDING), _CLASS_ABOVE)] += 1
     return ", ".join(f"{name}: {percent(n, len(scans))}" for name, n in found.items() if n)
 
 
 def _implausible(scans: Sequence[Header], steps: Sequence[Block]) -> Iterator[Finding]:
-    low, high = EXTENT_Z_MM
+    low, high = LENGTH_MM
     yield from _outside(
         scans, "length", lambda scan: scan.extent_mm[0], low, high,
         "is the whole chest in it, and is the distance of slices right?",
     )  # fmt: skip
-    low, high = EXTENT_PLANE_MM
+    low, high = WIDTH_MM
     yield from _outside(
         scans, "width", lambda scan: max(scan.extent_mm[1:]), low, high,
         "is the pixel size right, and is it a chest?",
     )  # fmt: skip
-    low, high = SPACING_Z_MM
+    low, high = STEP_MM
     yield from _outside(
         scans, "distance of slices", lambda scan: scan.spacing_mm[0], low, high,
         "look at some with ctfw inspect: small findings fall between thick slices",
@@ -122,7 +119,7 @@ def _outside(
     high: float,
     advice: str,
 ) -> Iterator[Finding]:
-    found = [s for s in scans if not low / _ROUNDING <= measure(s) <= high * _ROUNDING]
+    found = [s for s in scans if not low / ROUNDING <= measure(s) <= high * ROUNDING]
     if found:
         text = f"{count(len(found), 'scan has', 'scans have')} a {what} outside {low:g} to {high:g}"
         names = [f"{scan.case.id} ({measure(scan):.4g} mm)" for scan in found]
