@@ -23,10 +23,20 @@ from ctfw.types import Volume
 from ctfw.volumes.geometry import lps_affine
 from ctfw.volumes.pipeline import VolumePipeline, spec_of
 from ctfw.volumes.stream import Planes, SliceStream
-from ctfw_plugins.preprocess.configs import HuWindowConfig, PreprocessedBlosc2Config
+from ctfw_plugins.preprocess.configs import (
+    HuWindowConfig,
+    PreprocessedBlosc2Config,
+    ResampleConfig,
+    RescaleHuConfig,
+)
 from ctfw_plugins.preprocess.hu_window import HuWindow
 from ctfw_plugins.preprocess.preprocessed_blosc2 import PreprocessedBlosc2
+from ctfw_plugins.preprocess.resample import Resample
+from ctfw_plugins.preprocess.rescale_hu import RescaleHu
+from ctfw_plugins.volumes.configs import DicomConfig
+from ctfw_plugins.volumes.dicom import DicomLoader
 
+ROOT = Path(__file__).resolve().parents[2]
 CODECS, FILTERS = ("zstd", "lz4"), ("bytedelta", "shuffle", "bitshuffle")
 
 
@@ -113,15 +123,18 @@ def test_other_slices_are_not_read(tmp_path: Path, chest: Volume) -> None:
         np.testing.assert_array_equal(plane, chest.array[number])
 
 
-def test_sidecar_tells_how_to_read_the_file_without_ctfw(tmp_path: Path, chest: Volume) -> None:
+def test_code_of_the_page_reads_a_slice_without_ctfw(tmp_path: Path, chest: Volume) -> None:
+    page = (ROOT / "docs" / "how-to" / "choose_a_store.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    assert "ctfw" not in code
+    names: dict[str, Any] = {}
+    exec(code, names)
     store_in(tmp_path, dtype="int16").keep("k", chest)
+    for number in (0, 11, 29):
+        plane = names["read_slice"](tmp_path / "k.blosc2", number)
+        np.testing.assert_array_equal(plane, chest.array[number])
     side = json.loads((tmp_path / "k.json").read_text())
-    content = (tmp_path / "k.blosc2").read_bytes()
-    start = sum(side["chunk_bytes"][:11])
-    voxels = blosc2.decompress2(content[start : start + side["chunk_bytes"][11]])
-    plane = np.frombuffer(voxels, side["dtype"]).reshape(side["shape_zyx"][1:])
     assert (side["axes"], side["spacing_mm"]) == ("zyx", {"x": 5.0, "y": 5.0, "z": 8.0})
-    np.testing.assert_array_equal(plane, chest.array[11])
 
 
 def test_damaged_bytes_never_reach_blosc2(
@@ -261,3 +274,21 @@ def test_declaring_it_imports_no_blosc2() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.realdata
+def test_real_slices_pack_to_half_and_whole_hu_to_two_fifths(
+    tmp_path: Path, real_data: Path
+) -> None:
+    loader = DicomLoader(DicomConfig())
+    folders = sorted((real_data / "lidc_idri_subset").glob("LIDC-*"))
+    assert len(folders) == 3
+    for folder in folders:
+        hu = RescaleHu(RescaleHuConfig())(loader.load(folder))
+        hu = Resample(ResampleConfig())(hu)
+        whole, fractions = store_in(tmp_path, dtype="int16"), store_in(tmp_path / "f")
+        whole.keep(folder.name, hu)
+        fractions.keep(folder.name, HuWindow(HuWindowConfig())(hu))
+        plain = 2 * hu.array.size
+        assert whole.size(folder.name) < 0.4 * plain
+        assert fractions.size(folder.name) < 0.55 * plain
