@@ -174,6 +174,11 @@ def _peaks(sample: np.ndarray, reading: Reading) -> str:
     hu = sample * np.float32(reading.slope) + np.float32(reading.intercept)
     air, soft = hu[(hu >= -1100) & (hu <= -600)], hu[(hu >= -200) & (hu <= 200)]
     return (
-        f"{100 * air.size / hu.size:.0f} % lung or air (median {np.median(air):.0f} HU) and "
-        f"{100 * soft.size / hu.size:.0f} % soft tissue or fat (median {np.median(soft):.0f} HU)"
+        f"{100 * air.size / hu.size:.0f} % lung or air (median {_middle(air):.0f} HU) and "
+        f"{100 * soft.size / hu.size:.0f} % soft tissue or fat (median {_middle(soft):.0f} HU)"
     )
+
+
+def _middle(values: np.ndarray) -> float:
+    """The upper median. NumPy's own imports its masked arrays, 10 ms in every worker."""
+    return float(np.partition(values, values.size // 2)[values.size // 2])

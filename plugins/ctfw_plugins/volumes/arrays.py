@@ -12,6 +12,8 @@ def rescaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 
     Whole numbers stay exact; everything else becomes float32.
     """
+    if stored.dtype == np.int16 and slope == 1 and intercept == 0:
+        return np.ascontiguousarray(stored)
     whole = (
         stored.dtype.kind in "iub" and float(slope).is_integer() and float(intercept).is_integer()
     )
