@@ -12,10 +12,12 @@ from _work import HIGH, LOW, SCALE, Source, Work
 def ctfw(
     dtype: Literal["float16", "float32"] = "float32", antialias: Literal["none", "auto"] = "none"
 ) -> Work:
-    """ctfw's own chain: nifti, rescale-hu, resample, hu-window, preprocessed-numpy."""
+    """ctfw's own chain: nifti, rescale-hu, resample, hu-window, preprocessed-numpy; called as a
+    worker of `ctfw prepare` calls it."""
     from ctfw.types import Case
     from ctfw.volumes.open import open_slices
     from ctfw.volumes.pipeline import VolumePipeline
+    from ctfw.volumes.work import prepare_one
     from ctfw_plugins.preprocess import configs
     from ctfw_plugins.preprocess.hu_window import HuWindow
     from ctfw_plugins.preprocess.preprocessed_numpy import PreprocessedNumpy
@@ -52,6 +54,8 @@ def ctfw(
             "folder_version": "v1",
         }
         case = Case("chest", "synthetic", source.path, "", hints=hints)
-        pipeline.prepare(source.path, case)
+        row = prepare_one(pipeline, case, pipeline.key(source.path, case))
+        if row.state != "made":
+            raise RuntimeError(f"{row.state}: {row.reason}")
 
     return work

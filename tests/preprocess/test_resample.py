@@ -129,7 +129,7 @@ def test_slabs_and_order_do_not_change_the_result() -> None:
     for axis, n in ((z, 0), (y, 1), (x, 2)):
         matrix = np.zeros((35, axis.size))
         for rows, columns, weights, _ in axis.blocks:
-            matrix[rows, columns] = weights
+            matrix[rows, columns] = weights.T
         np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-6)
         whole = np.moveaxis(np.tensordot(matrix, whole, (1, n)), 0, n)
     np.testing.assert_allclose(resample(array, z, y, x), whole, atol=2e-3)

@@ -23,7 +23,7 @@ from ctfw.volumes.pipeline import VolumePipeline
 from ctfw.volumes.stream import Planes, SliceStream, StartAgain
 from ctfw_plugins.preprocess import configs
 from ctfw_plugins.preprocess.crop_pad import CropPad
-from ctfw_plugins.preprocess.half import to_float16
+from ctfw_plugins.preprocess.half import to_float16, to_float32
 from ctfw_plugins.preprocess.hu_window import HuWindow
 from ctfw_plugins.preprocess.orient import Orient
 from ctfw_plugins.preprocess.preprocessed import Preprocessed
@@ -267,6 +267,17 @@ def test_half_precision_rounds_ties_and_their_neighbours_as_numpy() -> None:
     near = np.concatenate([edges, middle, up, down])
     both = np.concatenate([near, -near])
     np.testing.assert_array_equal(to_float16(both), both.astype(np.float16))
+
+
+def test_every_half_comes_back_exactly() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    for part in (every[:100], every[0x8000:0x8100], every):
+        with np.errstate(invalid="ignore"):
+            expected = part.astype(np.float32)
+        np.testing.assert_array_equal(to_float32(part), expected)
+    finite = every[np.isfinite(every)]
+    made = to_float32(finite)
+    np.testing.assert_array_equal(made.view(np.uint32), finite.astype(np.float32).view(np.uint32))
 
 
 def test_volume_stored_upside_down_reaches_every_store(tmp_path: Path, chest: Volume) -> None:

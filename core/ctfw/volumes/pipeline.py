@@ -82,9 +82,9 @@ class VolumePipeline:
             keys = self._keys(source, case)
             lacking = [i for i in keys if not _has(self.steps[i], keys[i])]
             if every and lacking:
-                self._run(source, case, max(keys) + 1, SliceStream.drain, min(lacking))
+                self._run(source, case, max(keys) + 1, _let_pass, min(lacking))
             elif keys and max(keys) in lacking:
-                self._run(source, case, max(keys) + 1, SliceStream.drain)
+                self._run(source, case, max(keys) + 1, _let_pass)
 
     def _run(
         self,
@@ -205,6 +205,12 @@ class VolumePipeline:
             self.reader,
         ]
         return {index: _hash([*origin, *self.specs[: index + 1]]) for index in stores}
+
+
+def _let_pass(slices: SliceStream) -> None:
+    """Let a store that ends the chain write everything; nobody asks it for a slice."""
+    for _ in slices.read(()):
+        pass
 
 
 def _stores(steps: Sequence[Preprocessor]) -> list[int]:

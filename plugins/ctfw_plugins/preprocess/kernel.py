@@ -7,7 +7,7 @@ mixed along z before y and x where that leaves fewer planes to work on, and afte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +16,8 @@ import numpy as np
 from ctfw.volumes.stream import Planes, Read, SliceStream, gathered
 
 _ROWS = 16
-_SLAB_BYTES = 1 << 19  # float32 rows that are mixed and used while they are in the cache
+_PARTS = 4  # of a slab, mixed one after the other
+_SLAB_BYTES = 1 << 20  # float32 rows that are mixed and used while they are in the cache
 
 Part = tuple[float, np.ndarray]
 Block = tuple[slice, slice, np.ndarray, np.ndarray]
@@ -48,18 +49,19 @@ class Axis:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """(output rows, source columns, (rows, columns) weights, (rows,) background weight)."""
+        """(output, source, (source, output) weights, (output,) background weight) of each block."""
         found = []
         for start in range(0, len(self.centres), _ROWS):
             rows = slice(start, min(start + _ROWS, len(self.centres)))
-            found.append((rows, *self._block(self.centres[rows])))
+            columns, weights, beyond = self._block(self.centres[rows])
+            # Contiguous, because a product with a turned view of it takes twice as long.
+            found.append((rows, columns, np.ascontiguousarray(weights.T), beyond))
         return found
 
     def taps(self, row: int) -> tuple[int, np.ndarray]:
         """(first source voxel, its and the following weights) of one output voxel."""
         columns, weights, _ = self._block(self.centres[row : row + 1])
-        used = np.flatnonzero(weights[0])
-        return columns.start + int(used[0]), weights[0, used[0] : used[-1] + 1]
+        return columns.start, weights[0]
 
     def _block(self, centres: np.ndarray) -> tuple[slice, np.ndarray, np.ndarray]:
         reach = self.width
@@ -67,6 +69,9 @@ class Axis:
         low = max(0, int(np.floor(inside.min() - reach)))
         high = min(self.size, int(np.ceil(inside.max() + reach)) + 1)
         weights = np.maximum(0.0, 1 - np.abs(np.arange(low, high) - inside[:, None]) / reach)
+        used = np.flatnonzero(weights.any(0))
+        low, high = low + int(used[0]), low + int(used[-1]) + 1
+        weights = weights[:, used[0] : used[-1] + 1]
         weights /= weights.sum(1, keepdims=True)
         beyond = np.zeros(len(centres))
         if self.fill:
@@ -76,47 +81,50 @@ class Axis:
 
 
 class InPlane:
-    """A weighted sum of planes (y, x), resampled along y and x to float32.
+    """A weighted sum of planes (y, x), resampled along x and y to float32.
 
-    The result's memory is ordered (x, y), because the product along x reads its input turned and
-    that turn is then free; the paper's store wants that order. Memory in between is used again
+    The result's memory is ordered (x, y): the product along y writes its output turned, which
+    costs nothing there, and the paper's store wants that order. Memory in between is used again
     for the next plane, so one instance serves one reader.
     """
 
     def __init__(self, y: Axis, x: Axis, background: float = 0.0) -> None:
         self.y, self.x, self.background = y, x, background
-        self._slabs = list(_slabs(y, x.size))
-        rows = max((slab.stop - slab.start for slab, _ in self._slabs), default=0)
-        if not y.identity:
-            self._mixed, self._other = np.empty((2, rows, x.size), np.float32)
-            self._tall = np.empty((len(y.centres), x.size), np.float32)
+        self._rows = min(y.size, max(_ROWS, _SLAB_BYTES // (4 * max(1, x.size))))
+        if not x.identity:
+            self._mixed = np.empty((self._rows, x.size), np.float32)
+            self._other = np.empty((-(-self._rows // _PARTS), x.size), np.float32)
+        self._wide = np.empty((y.size, len(x.centres)), np.float32)
 
     def __call__(self, parts: Sequence[Part]) -> np.ndarray:
         """(y', x') of the sum of weight x plane over `parts`."""
+        wide = self._along_x(parts)
         if self.y.identity:
-            tall = mix(parts)
-        else:
-            tall = self._tall if not self.x.identity else np.empty_like(self._tall)
-            for rows, blocks in self._slabs:
-                size = rows.stop - rows.start
-                part = [(weight, plane[rows]) for weight, plane in parts]
-                mixed = mix(part, self._mixed[:size], self._other[:size])
-                self._products(blocks, mixed, tall, rows.start, self.y.fill)
-        if self.x.identity:
-            return tall
-        turned = np.empty((len(self.x.centres), len(tall)), np.float32)
-        self._products(self.x.blocks, tall.T, turned, 0, self.x.fill)
+            return wide
+        turned = np.empty((len(self.x.centres), len(self.y.centres)), np.float32)
+        for rows, columns, weights, beyond in self.y.blocks:
+            np.matmul(wide[columns].T, weights, out=turned[:, rows])
+            if self.y.fill and beyond.any():
+                turned[:, rows] += (beyond * self.background).astype(np.float32)
         return turned.T
 
-    def _products(
-        self, blocks: Sequence[Block], source: np.ndarray, out: np.ndarray, start: int, fill: bool
-    ) -> None:
-        """out[rows] = weights @ source[columns], source being what begins at `start`."""
-        for rows, columns, weights, beyond in blocks:
-            part = source[columns.start - start : columns.stop - start]
-            np.matmul(weights, part, out=out[rows])
-            if fill and beyond.any():
-                out[rows] += (beyond * self.background).astype(np.float32)[:, None]
+    def _along_x(self, parts: Sequence[Part]) -> np.ndarray:
+        """(y, x'), a few rows at a time so that what is mixed is still in the cache."""
+        if self.x.identity:
+            return mix(parts)
+        wide = np.empty_like(self._wide) if self.y.identity else self._wide
+        for start in range(0, self.y.size, self._rows):
+            rows = slice(start, min(start + self._rows, self.y.size))
+            mixed = self._mixed[: rows.stop - rows.start]
+            for first in range(0, len(mixed), len(self._other)):
+                some = mixed[first : first + len(self._other)]
+                few = slice(start + first, start + first + len(some))
+                mix([(w, plane[few]) for w, plane in parts], some, self._other[: len(some)])
+            for columns, source, weights, beyond in self.x.blocks:
+                np.matmul(mixed[:, source], weights, out=wide[rows, columns])
+                if self.x.fill and beyond.any():
+                    wide[rows, columns] += (beyond * self.background).astype(np.float32)
+        return wide
 
 
 def resample(array: np.ndarray, z: Axis, y: Axis, x: Axis, background: float = 0.0) -> np.ndarray:
@@ -156,20 +164,6 @@ def planes(
             yield number, mix(list(zip(taps[number][1].tolist(), rows)))
 
     return read
-
-
-def _slabs(y: Axis, width: int) -> Iterator[tuple[slice, list[Block]]]:
-    """(source rows, the blocks of y that need only these), small enough for the cache."""
-    most = max(1, _SLAB_BYTES // (4 * max(1, width)))
-    start = 0
-    while start < len(y.blocks):
-        first = y.blocks[start][1].start
-        stop = start + 1
-        while stop < len(y.blocks) and y.blocks[stop][1].stop - first <= most:
-            stop += 1
-        part = y.blocks[start:stop]
-        yield slice(first, max(block[1].stop for block in part)), part
-        start = stop
 
 
 def mix(

@@ -15,7 +15,7 @@ from ctfw.paths import cache_dir
 from ctfw.types import HU, Case, Volume
 from ctfw.volumes.stream import Planes, SliceStream, StartAgain
 from ctfw_plugins.preprocess import landing
-from ctfw_plugins.preprocess.half import to_float16
+from ctfw_plugins.preprocess.half import to_float16, to_float32
 
 Shape = tuple[int, int, int]
 Stored = Iterator[tuple[int, np.ndarray]]
@@ -193,4 +193,4 @@ class InOrder:
 
 def shown(plane: np.ndarray) -> np.ndarray:
     """What the steps after a store work with: float32 for float16, else as stored."""
-    return plane.astype(np.float32) if plane.dtype == np.float16 else plane
+    return to_float32(plane) if plane.dtype == np.float16 else plane
