@@ -162,8 +162,16 @@ class Metric(Protocol):
 
     needs_labels: bool
 
-    def score(self, predictions: Sequence[Prediction], cases: CaseTable | None = None) -> Scores:
-        """Missing and empty texts count as empty hypotheses, never silently left out."""
+    def score(
+        self,
+        predictions: Sequence[Prediction],
+        cases: CaseTable | None = None,
+        label_names: Sequence[str] = (),
+    ) -> Scores:
+        """Missing and empty texts count as empty hypotheses, never silently left out.
+
+        label_names  those of the predictions' label vectors, in their order; empty: not known
+        """
 
 
 @runtime_checkable

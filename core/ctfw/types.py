@@ -259,6 +259,8 @@ class Scores:
     values      name -> number, e.g. {"bleu-1": .., "bleu-4": ..}; NaN where undefined
     per_case    name -> (N,) where a case has a value of its own
     protocol    the signature: tokeniser|case|level|smoothing|...; a number without it is not shown
+    lower_is_better, without_direction  names of values in which less is more, and of values in
+                which neither is, such as a length
     statistics  (N, K) additive per-case sufficient statistics, and
     reduce      (..., K) sums -> name -> (...): the same values from any weighted sum of rows, so
                 that resampling is one matrix product. None: `per_case` is averaged instead
@@ -271,3 +273,5 @@ class Scores:
     statistics: np.ndarray | None = None
     reduce: Callable[[np.ndarray], Mapping[str, np.ndarray]] | None = None
     notes: tuple[str, ...] = ()
+    lower_is_better: frozenset[str] = frozenset()
+    without_direction: frozenset[str] = frozenset()

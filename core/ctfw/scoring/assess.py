@@ -78,10 +78,11 @@ def assess(
     if train:
         rows |= text_floors(list(train), made, labeler, seed)
     signature = labeler.signature if labeler is not None else ""
-    scores = {name: score_all(metrics, row, labeler=signature) for name, row in rows.items()}
+    names = labeler.names if labeler is not None else ()
+    scores = {name: score_all(metrics, row, False, signature, names) for name, row in rows.items()}
     if labeler is not None:
         scores |= {
-            name: score_all(metrics, row, labels_only=True, labeler=signature)
+            name: score_all(metrics, row, True, signature, names)
             for name, row in label_floors(made).items()
         }
     table = build_table(scores, patients, {"another-image": "reliance"}, resamples, seed)

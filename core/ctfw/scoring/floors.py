@@ -76,6 +76,7 @@ def score_all(
     predictions: Sequence[Prediction],
     labels_only: bool = False,
     labeler: str = "",
+    label_names: Sequence[str] = (),
 ) -> dict[str, Scores]:
     """Scores by metric; a row that has labels only is left out of the text metrics.
 
@@ -85,7 +86,7 @@ def score_all(
     scored: dict[str, Scores] = {}
     for name, metric in metrics.items():
         if metric.needs_labels or not labels_only:
-            scores = metric.score(predictions)
+            scores = metric.score(predictions, label_names=label_names)
             if labeler and metric.needs_labels:
                 scores = replace(scores, protocol=f"{scores.protocol}|{labeler}")
             scored[name] = scores

@@ -18,6 +18,7 @@ from ctfw import contracts
 from ctfw.component import KINDS, Component
 from ctfw.config import Strict, fields_with
 from ctfw.engine.context import Context
+from ctfw.labels import CT_RATE_LABELS
 from ctfw.slots import Slot
 from ctfw.testing.data import tiny_cases, tiny_predictions, tiny_volume
 from ctfw.types import CaseTable, LossTerms, Negative, Scores, StepOutput, Volume
@@ -195,7 +196,7 @@ def _loss(loss: contracts.Loss) -> None:
 
 def _metric(metric: contracts.Metric) -> None:
     predictions = tiny_predictions()
-    scores = metric.score(predictions)
+    scores = metric.score(predictions, label_names=CT_RATE_LABELS)
     assert isinstance(scores, Scores), "score() returns Scores"
     assert scores.protocol, "a score names its protocol"
     assert scores.values, "a metric has at least one value"

@@ -8,7 +8,7 @@ from typing import Any
 from ctfw.scoring.labels import accuracy_values, f1_scores, label_counts, per_label, split_counts
 from ctfw.types import CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.configs import AccuracyConfig
-from ctfw_plugins.metrics.label_input import label_matrices, label_names, left_out
+from ctfw_plugins.metrics.label_input import label_matrices, left_out, names_of
 
 
 class Accuracy:
@@ -22,7 +22,12 @@ class Accuracy:
     def __init__(self, config: AccuracyConfig, context: Any = None) -> None:
         self.config = config
 
-    def score(self, predictions: Sequence[Prediction], cases: CaseTable | None = None) -> Scores:
+    def score(
+        self,
+        predictions: Sequence[Prediction],
+        cases: CaseTable | None = None,
+        label_names: Sequence[str] = (),
+    ) -> Scores:
         """NaN where a score is undefined. Raises BadData without labels."""
         reference, generated = label_matrices(predictions, "accuracy")
         statistics = label_counts(reference, generated)
@@ -37,7 +42,7 @@ class Accuracy:
             },
             statistics=statistics,
             reduce=accuracy_values,
-            notes=left_out(reference, label_names(reference.shape[1], cases)),
+            notes=left_out(reference, names_of(reference.shape[1], cases, label_names)),
         )
 
     def per_label(
@@ -45,4 +50,4 @@ class Accuracy:
     ) -> list[dict[str, float | int | str]]:
         """Support, coverage, precision, F1 and specificity of each label."""
         reference, generated = label_matrices(predictions, "accuracy")
-        return per_label(reference, generated, label_names(reference.shape[1], cases))
+        return per_label(reference, generated, names_of(reference.shape[1], cases))

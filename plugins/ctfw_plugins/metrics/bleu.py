@@ -21,7 +21,12 @@ class Bleu:
     def __init__(self, config: BleuConfig, context: Any = None) -> None:
         self.config = config
 
-    def score(self, predictions: Sequence[Prediction], cases: CaseTable | None = None) -> Scores:
+    def score(
+        self,
+        predictions: Sequence[Prediction],
+        cases: CaseTable | None = None,
+        label_names: Sequence[str] = (),
+    ) -> Scores:
         """Scores with (N, 2n + 2) statistics: matches, guesses, lengths."""
         config = self.config
         generated = tokenise([p.generated for p in predictions], config.protocol, generated=True)

@@ -8,7 +8,7 @@ from typing import Any
 from ctfw.scoring.labels import coverage_statistics, coverage_values, ratio, split_counts
 from ctfw.types import CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.configs import CoverageConfig
-from ctfw_plugins.metrics.label_input import label_matrices, label_names, left_out
+from ctfw_plugins.metrics.label_input import label_matrices, left_out, names_of
 
 
 class Coverage:
@@ -22,7 +22,12 @@ class Coverage:
     def __init__(self, config: CoverageConfig, context: Any = None) -> None:
         self.config = config
 
-    def score(self, predictions: Sequence[Prediction], cases: CaseTable | None = None) -> Scores:
+    def score(
+        self,
+        predictions: Sequence[Prediction],
+        cases: CaseTable | None = None,
+        label_names: Sequence[str] = (),
+    ) -> Scores:
         """NaN where the references have no positive. Raises BadData without labels."""
         reference, generated = label_matrices(predictions, "coverage")
         statistics = coverage_statistics(reference, generated)
@@ -34,5 +39,5 @@ class Coverage:
             per_case={"coverage": ratio(tp.sum(1), (tp + fn).sum(1))},
             statistics=statistics,
             reduce=coverage_values,
-            notes=left_out(reference, label_names(reference.shape[1], cases)),
+            notes=left_out(reference, names_of(reference.shape[1], cases, label_names)),
         )

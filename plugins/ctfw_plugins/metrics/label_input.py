@@ -30,8 +30,10 @@ def label_matrices(predictions: Sequence[Prediction], metric: str) -> tuple[np.n
     return matrix[0::2], matrix[1::2]
 
 
-def label_names(size: int, cases: CaseTable | None) -> tuple[str, ...]:
-    """Names of `size` labels: the table's, the 18 of CT-RATE, or numbers."""
+def names_of(size: int, cases: CaseTable | None, told: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names of `size` labels: those that were told, the table's, the 18 of CT-RATE, or numbers."""
+    if len(told) == size:
+        return tuple(told)
     if cases is not None and len(cases.label_names) == size:
         return cases.label_names
     if size == len(CT_RATE_LABELS):

@@ -26,7 +26,12 @@ class RougeL:
     def __init__(self, config: RougeLConfig, context: Any = None) -> None:
         self.config = config
 
-    def score(self, predictions: Sequence[Prediction], cases: CaseTable | None = None) -> Scores:
+    def score(
+        self,
+        predictions: Sequence[Prediction],
+        cases: CaseTable | None = None,
+        label_names: Sequence[str] = (),
+    ) -> Scores:
         """Scores with a value per case, which resampling averages."""
         generated = tokenise([p.generated for p in predictions], self.config.protocol, True)
         reference = tokenise([p.reference for p in predictions], self.config.protocol)
