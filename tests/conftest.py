@@ -6,13 +6,16 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ctfw.plugins import Plugins, load_plugins
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "support"))  # importlib mode does not; it holds no tests
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +50,12 @@ def fake_plugins(install: Callable[..., None]) -> Plugins:
     """A catalog of small stand-ins for the built-ins, for tests about recipes."""
     install("builtin")
     return load_plugins(discover=False, extra={"ctfw": importlib.import_module("fake_builtin")})
+
+
+@pytest.fixture
+def chat_server() -> Iterator[Callable[..., Any]]:
+    """`chat_server(answer)`: a running stand-in of a language model's server, closed afterwards."""
+    from chat_server import ChatServer
+
+    with ExitStack() as running:
+        yield lambda answer: running.enter_context(ChatServer(answer))
