@@ -258,7 +258,8 @@ class Scores:
 
     values      name -> number, e.g. {"bleu-1": .., "bleu-4": ..}; NaN where undefined
     per_case    name -> (N,) where a case has a value of its own
-    protocol    the signature: tokeniser|case|level|smoothing|...; a number without it is not shown
+    protocol    the signature: tokeniser|case|level|smoothing|...; a number without it is not
+                shown, so an empty one raises ValueError
     lower_is_better, without_direction  names of values in which less is more, and of values in
                 which neither is, such as a length
     statistics  (N, K) additive per-case sufficient statistics, and
@@ -275,3 +276,7 @@ class Scores:
     notes: tuple[str, ...] = ()
     lower_is_better: frozenset[str] = frozenset()
     without_direction: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.protocol.strip():
+            raise ValueError(f"scores without a protocol: {', '.join(self.values)}")

@@ -89,10 +89,10 @@ def test_floor_that_is_perfect_by_construction_is_not_the_one_to_beat() -> None:
                 {"name": "positives-generated", "higher_is_better": None},
             ],
             "rows": [
-                row("floor", "all-negative", accuracy=0.8, specificity=1.0, positives_generated=0),
+                row("floor", "all-negative", accuracy=0.8, coverage=0.0, specificity=1.0),
                 row("floor", "all-positive", accuracy=0.2, coverage=1.0, specificity=0.0),
                 row("floor", "constant", accuracy=0.7, coverage=0.4, specificity=0.9, nll=2.0),
-                row("floor", "random", accuracy=0.6, specificity=0.8, nll=1.0),
+                row("floor", "random", accuracy=0.6, nll=1.0, positives_generated=3),
             ],
         }
     )

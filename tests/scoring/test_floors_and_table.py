@@ -15,7 +15,7 @@ from ctfw.cli.tables import score_table
 from ctfw.errors import BadData
 from ctfw.scoring.floors import label_floors, score_all, text_floors
 from ctfw.scoring.resample import Estimate
-from ctfw.scoring.table import Cell, ScoreTable, binds, build_table
+from ctfw.scoring.table import Cell, ScoreTable, build_table
 from ctfw.types import Case, CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.accuracy import Accuracy
 from ctfw_plugins.metrics.bleu import Bleu
@@ -150,7 +150,7 @@ def test_cells_below_the_best_floor_are_marked(table: ScoreTable) -> None:
 def test_lower_is_better_columns_turn_the_comparison_round() -> None:
     def one(value: float) -> dict[str, Scores]:
         per_case = {"nll": np.array([value, value])}
-        return {"m": Scores({"nll": value}, "test", per_case=per_case)}
+        return {"m": Scores({"nll": value}, "test", per_case, lower_is_better=frozenset({"nll"}))}
 
     rows = {"good": one(1.0), "bad": one(3.0), "constant": one(2.0)}
     made = build_table(rows, ["a", "b"])
@@ -214,10 +214,3 @@ def test_rich_table_shows_every_row_and_note(table: ScoreTable) -> None:
         assert row.name in text
         assert row.cell("macro-f1").text() in text
     assert all(note in text.replace("\n", "") for note in table.notes[:1])
-
-
-def test_all_negative_is_a_floor_of_accuracy_and_claiming_all_none_of_coverage() -> None:
-    assert binds("all-negative", "accuracy")
-    assert binds("all-positive", "macro-f1")
-    assert binds("constant", "coverage")
-    assert not binds("all-positive", "coverage")

@@ -117,7 +117,7 @@ def test_numbers_that_do_not_match_are_refused() -> None:
     with pytest.raises(ValueError, match="3 patients for 2 cases"):
         bootstrap(scores, ["a", "b", "c"])
     other = Scores({"m": 0.5}, "test", per_case={"m": np.array([0.0])})
-    with pytest.raises(ValueError, match="not a paired comparison"):
+    with pytest.raises(ValueError, match="1 and 2 cases: not the same cases"):
         paired_difference(scores, other, ["a", "b"], "m")
     with pytest.raises(ValueError, match="neither statistics nor per-case"):
         bootstrap(Scores({"m": 0.5}, "test"), ["a", "b"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ctfw.page.records import Estimate, Row, ScoreFile, Table
-from ctfw.scoring.table import WITHOUT_FLOOR, binds
+from ctfw.scoring.columns import binding_floors
 
 Tone = Literal["good", "open", "bad", "none"]
 
@@ -147,16 +147,16 @@ def macro_f1_column(table: Table) -> str:
 def best_floor(table: Table, column: str) -> Row | None:
     """The floor to beat in a column; None where no floor tells anything, as `ScoreTable` has it."""
     direction = next((c.higher_is_better for c in table.columns if c.name == column), None)
-    if direction is None or column in WITHOUT_FLOOR:
-        return None
-    floors = [
-        (value, row)
+    floors = {
+        row.name: (value, row)
         for row in table.rows
-        if row.kind == "floor" and binds(row.name, column)
-        if (value := _value(row, column)) is not None
-    ]
+        if row.kind == "floor" and (value := _value(row, column)) is not None
+    }
+    binding = binding_floors(direction, {name: value for name, (value, _) in floors.items()})
     sign = 1.0 if direction else -1.0
-    return max(floors, key=lambda floor: sign * floor[0], default=(None, None))[1]
+    return max(
+        (floors[name] for name in binding), key=lambda floor: sign * floor[0], default=(None, None)
+    )[1]
 
 
 def _model_value(table: Table, column: str) -> Estimate | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
+from typing import Any, NamedTuple
 
+from ctfw.scoring.columns import BELOW, Cell, Column, Kind, Row, binding_floors
 from ctfw.scoring.floors import LABEL_FLOORS, TEXT_FLOORS
-from ctfw.scoring.resample import Estimate, bootstrap, why_no_interval
+from ctfw.scoring.intervals import Estimate, percentile, undefined
+from ctfw.scoring.resample import resample, why_no_interval
 from ctfw.types import Scores
 
-Kind = Literal["model", "floor", "reliance"]
 HEADLINE = (
     "bleu-1",
     "bleu-4",
@@ -24,59 +26,6 @@ HEADLINE = (
     "macro-f1",
     "crg",
 )
-LOWER_IS_BETTER = frozenset({"hallucination-rate", "nll", "perplexity"})
-WITHOUT_DIRECTION = frozenset({"positives-generated", "positives-reference"})
-# A silent report is perfect in these, so that no floor tells anything.
-WITHOUT_FLOOR = frozenset({"specificity", "precision", "hallucination-rate"}) | WITHOUT_DIRECTION
-# "All labels positive" is perfect in these by construction; only the other floors bind there.
-PERFECT_BY_CLAIMING_ALL = frozenset({"coverage", "coverage-report", "coverage-macro"})
-_BELOW = "▼"
-
-
-def binds(floor: str, column: str) -> bool:
-    """Whether a score must be above this floor to tell anything."""
-    return not (floor == "all-positive" and column in PERFECT_BY_CLAIMING_ALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One value of a metric; `higher_is_better` is None where neither direction is good."""
-
-    name: str
-    label: str
-    protocol: str = ""
-    higher_is_better: bool | None = True
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A value with its interval; NaN where undefined."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-    below_floor: bool = False
-
-    def text(self, digits: int = 3, interval: bool = True) -> str:
-        """`0.412 [0.390, 0.433]`, a dash where undefined, a mark where below its floor."""
-        if math.isnan(self.value):
-            return "–"
-        shown = f"{self.value:.{digits}f}"
-        if interval and not math.isnan(self.low):
-            shown += f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        return f"{shown} {_BELOW}" if self.below_floor else shown
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One system: a model, a floor, or a measure of visual reliance."""
-
-    name: str
-    kind: Kind
-    values: Mapping[str, Cell] = field(default_factory=dict)
-
-    def cell(self, column: str) -> Cell:
-        return self.values.get(column, Cell(math.nan))
 
 
 class Grid(NamedTuple):
@@ -105,12 +54,12 @@ class ScoreTable:
     def with_row(self, name: str, kind: Kind, cells: Mapping[str, Estimate | Cell]) -> ScoreTable:
         """A copy with one more row, e.g. grounded gain under the column `macro-f1`.
 
-        A cell whose column the table lacks gets a column of its own.
+        Raises KeyError for a column that the table lacks: it would have no protocol.
         """
+        if unknown := set(cells) - {column.name for column in self.columns}:
+            raise KeyError(sorted(unknown)[0])
         made = {k: c if isinstance(c, Cell) else Cell(*c) for k, c in cells.items()}
-        known = {column.name for column in self.columns}
-        extra = tuple(_column(key, "") for key in made if key not in known)
-        return replace(self, columns=self.columns + extra, rows=(*self.rows, Row(name, kind, made)))
+        return replace(self, rows=(*self.rows, Row(name, kind, made)))
 
     def to_json(self) -> str:
         """JSON text; an undefined number is null."""
@@ -135,14 +84,15 @@ class ScoreTable:
         """Texts of the chosen columns, by default those of HEADLINE that have a value."""
         chosen = _chosen(self, columns)
         header = ["system", *(column.label for column in chosen)]
-        rows = [
-            [row.name, *(row.cell(column.name).text(interval=interval) for column in chosen)]
-            for row in self.rows
-        ]
+        rows = []
+        for row in self.rows:
+            shown = [row.cell(column.name) for column in chosen]
+            mark = f" {BELOW}" if any(cell.below_floor for cell in shown) else ""
+            rows.append([row.name + mark, *(cell.text(interval=interval) for cell in shown)])
         notes = list(self.notes)
         cells = [cell for row in rows for cell in row[1:]]
-        if any(cell.endswith(_BELOW) for cell in cells):
-            notes.append(f"{_BELOW} below the best floor")
+        if any(cell.endswith(BELOW) for cell in cells):
+            notes.append(f"{BELOW} below the best floor")
         if any("[" in cell for cell in cells):
             notes.append("brackets: 95 % interval, patients resampled")
         protocols: dict[str, list[str]] = {}
@@ -183,28 +133,62 @@ def build_table(
     """Row name -> metric name -> `Scores` of the same cases, as one table.
 
     A row whose name is a floor's is a floor unless `kinds` says otherwise. A model's cell is
-    marked when it is worse than the best floor of its column; floors that have labels only do
-    not bind where one of them is perfect by construction.
+    marked when it is worse than the best floor of its column that binds (`binding_floors`). Two
+    metrics with a value of the same name get a column each: `bleu-4` and `bleu-4@vlm3d`.
     """
     kinds = kinds or {}
+    names = _column_names(rows)
+    given = [scores for metrics in rows.values() for scores in metrics.values()]
+    draws = iter(resample(given, patients, n, seed) if given and patients else [{}] * len(given))
     columns: dict[str, Column] = {}
-    notes: dict[str, None] = {}
     made: list[Row] = []
-    for name, metrics in rows.items():
+    lost: dict[str, int] = {}
+    for row, metrics in rows.items():
+        kind = kinds.get(row, "floor" if row in TEXT_FLOORS + LABEL_FLOORS else "model")
         cells: dict[str, Cell] = {}
-        for scores in metrics.values():
-            notes |= dict.fromkeys(scores.notes)
-            intervals = bootstrap(scores, patients, n, seed) if len(patients) else {}
-            for key, value in scores.values.items():
-                columns.setdefault(key, _column(key, scores.protocol))
-                cells[key] = Cell(float(value), *intervals.get(key, ()))
-        floor = name in TEXT_FLOORS + LABEL_FLOORS
-        made.append(Row(name, kinds.get(name, "floor" if floor else "model"), cells))
-    if reason := why_no_interval(patients):
-        notes[f"no intervals: {reason}"] = None
-    notes |= dict.fromkeys(_undefined(columns.values(), made))
-    table = ScoreTable(tuple(columns.values()), tuple(made), tuple(notes))
+        for metric, scores in metrics.items():
+            drawn = next(draws)
+            for value, number in scores.values.items():
+                key = names[metric, value]
+                columns.setdefault(key, Column.of(value, scores, key))
+                ends = percentile(drawn[value]) if value in drawn else ()
+                cells[key] = Cell(float(number), *ends)
+                if kind == "model" and value in drawn and not math.isnan(number):
+                    lost[key] = max(lost.get(key, 0), undefined(drawn[value]))
+        made.append(Row(row, kind, cells))
+    notes = [note for scores in given for note in scores.notes]
+    reason = why_no_interval(patients)
+    notes += [f"no intervals: {reason}"] if reason else _lost(columns, lost, n)
+    notes += _undefined(columns.values(), made)
+    table = ScoreTable(tuple(columns.values()), tuple(made), tuple(dict.fromkeys(notes)))
     return replace(table, rows=tuple(_marked(row, table) for row in made))
+
+
+def _column_names(rows: Mapping[str, Mapping[str, Scores]]) -> dict[tuple[str, str], str]:
+    """(metric, value) -> column. The first metric with a value of that name has the plain name,
+    a second one that of its protocol as well, or a number where that does not tell them apart."""
+    names: dict[tuple[str, str], str] = {}
+    for metrics in rows.values():
+        for metric, scores in metrics.items():
+            for value in scores.values:
+                if (metric, value) in names:
+                    continue
+                marked = f"{value}@{scores.protocol.partition('|')[0]}"
+                numbered = (f"{value}@{i}" for i in count(2))
+                taken = set(names.values())
+                free = (name for name in chain([value, marked], numbered) if name not in taken)
+                names[metric, value] = next(free)
+    return names
+
+
+def _lost(columns: Mapping[str, Column], lost: Mapping[str, int], n: int) -> list[str]:
+    """In how many resamples a model's score is undefined: its interval leaves them out."""
+    return [
+        f"{columns[key].label}: undefined in {number} of {n} resamples, which its interval leaves "
+        "out"
+        for key, number in lost.items()
+        if number
+    ]
 
 
 def _undefined(columns: Iterable[Column], rows: Sequence[Row]) -> list[str]:
@@ -228,27 +212,14 @@ def _marked(row: Row, table: ScoreTable) -> Row:
     cells = dict(row.values)
     for column in table.columns:
         cell = cells.get(column.name)
-        if cell is None or column.name in WITHOUT_FLOOR or math.isnan(cell.value):
+        if cell is None or math.isnan(cell.value):
             continue
+        floors = {r.name: r.cell(column.name).value for r in table.rows if r.kind == "floor"}
         sign = 1.0 if column.higher_is_better else -1.0
-        floors = [
-            sign * other.cell(column.name).value
-            for other in table.rows
-            if other.kind == "floor"
-            and binds(other.name, column.name)
-            and not math.isnan(other.cell(column.name).value)
-        ]
-        below = bool(floors) and sign * cell.value < max(floors)
+        binding = [sign * floors[n] for n in binding_floors(column.higher_is_better, floors)]
+        below = bool(binding) and sign * cell.value < max(binding)
         cells[column.name] = replace(cell, below_floor=below)
     return replace(row, values=cells)
-
-
-def _column(name: str, protocol: str) -> Column:
-    words = {"bleu": "BLEU", "rouge": "ROUGE", "l": "L", "f1": "F1", "crg": "CRG"}
-    parts = [words.get(part, part) for part in name.split("-")]
-    hyphen = "-" if parts[0] in ("BLEU", "ROUGE") else " "
-    higher = None if name in WITHOUT_DIRECTION else name not in LOWER_IS_BETTER
-    return Column(name, hyphen.join(parts), protocol, higher)
 
 
 def _chosen(table: ScoreTable, columns: Sequence[str] | None) -> list[Column]:

@@ -43,6 +43,8 @@ class Accuracy:
             statistics=statistics,
             reduce=accuracy_values,
             notes=left_out(reference, names_of(reference.shape[1], cases, label_names)),
+            lower_is_better=frozenset({"hallucination-rate"}),
+            without_direction=frozenset({"positives-generated", "positives-reference"}),
         )
 
     def per_label(

@@ -1,0 +1,90 @@
+"""What a score table is made of: columns with a protocol, cells with an interval, rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ctfw.scoring.floors import LABEL_FLOORS
+from ctfw.types import Scores
+
+Kind = Literal["model", "floor", "reliance", "oracle"]
+BELOW = "▼"
+_SILENT, _CLAIMS_ALL = LABEL_FLOORS[:2]
+_WORDS = {"bleu": "BLEU", "rouge": "ROUGE", "l": "L", "f1": "F1", "crg": "CRG"}
+
+
+def binding_floors(higher_is_better: bool | None, floors: Mapping[str, float]) -> list[str]:
+    """Of the floors of one column (name -> value), those above which a score tells something.
+
+    A label floor that is perfect by construction does not bind: claiming every finding has a
+    coverage of 1. Where reporting nothing is perfect, or has no value while claiming everything
+    has one (specificity, precision, hallucination rate), saying less is always better, and no
+    floor binds. A column without a direction has none.
+    """
+    if higher_is_better is None:
+        return []
+    perfect = 1.0 if higher_is_better else 0.0
+    defined = {name: value for name, value in floors.items() if not math.isnan(value)}
+    silent, claims_all = defined.get(_SILENT), defined.get(_CLAIMS_ALL)
+    if silent == perfect or (silent is None and claims_all is not None):
+        return []
+    return [name for name in defined if name != _CLAIMS_ALL or claims_all != perfect]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One value of a metric; `higher_is_better` is None where neither direction is good.
+
+    Raises ValueError without a protocol: such a number is not shown.
+    """
+
+    name: str
+    label: str
+    protocol: str
+    higher_is_better: bool | None = True
+
+    def __post_init__(self) -> None:
+        if not self.protocol.strip():
+            raise ValueError(f"column {self.name!r} has no protocol: such a number is not shown")
+
+    @classmethod
+    def of(cls, name: str, scores: Scores, shown: str = "") -> Column:
+        """The column of one of a metric's values; `shown` is its name in the table."""
+        parts = [_WORDS.get(part, part) for part in (shown or name).split("-")]
+        hyphen = "-" if parts[0] in ("BLEU", "ROUGE") else " "
+        higher = None if name in scores.without_direction else name not in scores.lower_is_better
+        return cls(shown or name, hyphen.join(parts), scores.protocol, higher)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value with its interval; NaN where undefined."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    below_floor: bool = False
+
+    def text(self, digits: int = 3, interval: bool = True) -> str:
+        """`0.412 [0.390, 0.433]`, a dash where undefined, a mark where below its floor."""
+        if math.isnan(self.value):
+            return "–"
+        shown = f"{self.value:.{digits}f}"
+        if interval and not math.isnan(self.low):
+            shown += f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return f"{shown} {BELOW}" if self.below_floor else shown
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system: a model, a floor, an oracle, or a measure of visual reliance."""
+
+    name: str
+    kind: Kind
+    values: Mapping[str, Cell] = field(default_factory=dict)
+
+    def cell(self, column: str) -> Cell:
+        return self.values.get(column, Cell(math.nan))
