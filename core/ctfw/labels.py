@@ -1,4 +1,4 @@
-"""The 18 abnormality labels of CT-RATE, in the order of its label tables."""
+"""Label sets that more than one part uses, each in the order of its published tables."""
 
 from __future__ import annotations
 
@@ -22,3 +22,22 @@ CT_RATE_LABELS: tuple[str, ...] = (
     "Bronchiectasis",
     "Interlobular septal thickening",
 )
+"""The 18 abnormality labels of CT-RATE (arXiv 2403.17834)."""
+
+CHEXPERT_LABELS: tuple[str, ...] = (
+    "No Finding",
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+"""The 14 observations of CheXpert, in the order of its label tables (arXiv 1901.07031)."""

@@ -214,45 +214,16 @@ def ctfw_losses() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_metrics() -> Iterable[Component]:
-    from ctfw_plugins.metrics.configs import (
-        AccuracyConfig,
-        BleuConfig,
-        CoverageConfig,
-        RougeLConfig,
-    )
+    from ctfw_plugins.metrics.declared import components
 
-    yield Component("bleu", "ctfw_plugins.metrics.bleu:Bleu", BleuConfig, "corpus BLEU-1 to BLEU-n")
-    yield Component(
-        "rouge-l",
-        "ctfw_plugins.metrics.rouge_l:RougeL",
-        RougeLConfig,
-        "longest common subsequence",
-        needs=("rapidfuzz",),
-    )
-    yield Component(
-        "coverage",
-        "ctfw_plugins.metrics.coverage:Coverage",
-        CoverageConfig,
-        "share of the reference's findings that the report states",
-    )
-    yield Component(
-        "accuracy",
-        "ctfw_plugins.metrics.accuracy:Accuracy",
-        AccuracyConfig,
-        "label-wise accuracy with specificity, macro and micro F1, CRG",
-    )
+    return components()
 
 
 @hookimpl
 def ctfw_labelers() -> Iterable[Component]:
-    from ctfw_plugins.labelers.configs import CtRate18Config
+    from ctfw_plugins.labelers.declared import components
 
-    yield Component(
-        "ct-rate-18",
-        "ctfw_plugins.labelers.ct_rate_18:CtRate18",
-        CtRate18Config,
-        "report text to the 18 CT-RATE labels, by rules",
-    )
+    return components()
 
 
 @hookimpl

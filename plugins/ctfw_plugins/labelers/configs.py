@@ -21,3 +21,16 @@ class CtRate18Config(Strict):
     rules: Path | None = Field(
         None, description="another rules file of the same form; the built-in rules when empty"
     )
+
+
+class Chexpert14Config(Strict):
+    """Rules for the 14 CheXpert observations in chest X-ray reports."""
+
+    convention: Literal["r2gen", "f1chexbert"] = Field(
+        "r2gen",
+        description="how blank and uncertain become 0 and 1: r2gen counts uncertain as absent, "
+        "f1chexbert as present",
+    )
+    rules: Path | None = Field(
+        None, description="another rules file of the same form; the built-in rules when empty"
+    )
