@@ -23,8 +23,8 @@ FILES = {
     "stages/see": "checkpoints/best checkpoints/last done.json steps.jsonl",
     "stages/tune": "checkpoints/best checkpoints/last done.json examples.jsonl negatives.json "
     "negatives/00.png steps.jsonl",
-    "stages/test": "cases.jsonl done.json per_case.csv predictions.another.jsonl predictions.jsonl "
-    "scores.json",
+    "stages/test": "cases.jsonl coverage.svg done.json nll.svg per_case.csv "
+    "predictions.another.jsonl predictions.jsonl scores.json",
 }
 Finished = Any  # the run of tests/e2e/conftest.py
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,17 +70,43 @@ def test_scores_hold_what_makes_them_comparable(finished: Finished) -> None:
     rows = [row["name"] for row in scores["table"]["rows"]]
     assert rows == [
         "model", "another-image", "constant", "frequent", "random", "all-negative", "all-positive",
+        "label-prior", "nearest",
     ]  # fmt: skip
+    assert all(column["protocol"] for column in scores["table"]["columns"])
+    assert any(note.startswith("best constant report:") for note in scores["table"]["notes"])
     assert set(scores["reliance"]["likelihood"]) == {"another", "noise", "blank"}
     assert {"value", "low", "high"} <= set(scores["reliance"]["grounded_gain"])
     generation = scores["generation"]
     assert generation["max_new_tokens"] == 24
     assert generation["of"] == 10
     assert generation["truncated"] + generation["empty"] <= 20
+    assert generation["failed"] == generation["missing"] == 0
+    assert generation["temperature"] == 0
     assert "Write the radiology report" in generation["prompt"]
     assert scores["fingerprint"] == read_json(finished.folder / "data.json")["test"]["fingerprint"]
     assert scores["labeler_agreement"] == 1.0  # the labeler reads the phantom's reports right
+    assert scores["labeler"].startswith("ct-rate-18|")
+    assert scores["intervals"] == {"level": 0.95, "unit": "patient", "resamples": 200, "seed": 0}
     assert len(scores["labels"]) == 18
+
+
+def test_likelihood_is_told_by_sentence_and_finding(finished: Finished) -> None:
+    reliance = read_json(finished.test / "scores.json")["reliance"]
+    groups = reliance["groups"]
+    assert list(groups) == ["all", "positive", "negative", "other", "sided", "side-words"]
+    assert groups["all"]["cases"] == 10
+    assert 0 < groups["positive"]["tokens"] < groups["all"]["tokens"]
+    parts = [groups[name] for name in ("positive", "negative", "other")]
+    # Each report has one token more than its sentences: the end.
+    assert sum(part["tokens"] for part in parts) == groups["all"]["tokens"] - 10
+    assert sum(part["sentences"] for part in parts) == groups["all"]["sentences"]
+    for part in parts:
+        assert set(part["images"]) == {"own", "another", "noise", "blank"}
+    for name, estimate in reliance["likelihood"].items():
+        assert groups["all"]["images"][name]["more"] == pytest.approx(estimate)
+    stated = {row["label"] for row in reliance["findings"] if row["stated"]}
+    labels = read_json(finished.test / "scores.json")["labels"]
+    assert stated == {row["name"] for row in labels if row["support"]}
 
 
 def test_steps_are_logged_with_every_term(finished: Finished) -> None:

@@ -16,15 +16,8 @@ import pytest
 from ctfw.component import Block
 from ctfw.plugins import load_plugins
 from ctfw.runs.files import clean
-from ctfw.scoring.assess import (
-    ROW_LABELS,
-    Assessment,
-    as_json,
-    assess,
-    generation_facts,
-    per_case_csv,
-    with_labels,
-)
+from ctfw.scoring.assess import ROW_LABELS, Assessment, as_json, assess, with_labels
+from ctfw.scoring.facts import fingerprint, generation_facts, most_frequent, per_case_csv
 from ctfw.types import Case, Prediction
 
 REPORTS = {
@@ -73,11 +66,14 @@ def perfect(metrics: dict[str, Any], labeler: Any, train: list[Case]) -> Assessm
 
 
 def test_rows_are_model_swap_and_floors(perfect: Assessment) -> None:
-    assert [row.name for row in perfect.table.rows] == list(ROW_LABELS)
     kinds = {row.name: row.kind for row in perfect.table.rows}
-    assert kinds["model"] == "model"
-    assert kinds["another-image"] == "reliance"
-    assert {kinds[name] for name in list(ROW_LABELS)[2:]} == {"floor"}
+    floors = (
+        "constant", "frequent", "random", "all-negative", "all-positive", "label-prior",
+    )  # fmt: skip
+    assert kinds == {"model": "model", "another-image": "reliance"} | dict.fromkeys(
+        floors, "floor"
+    ) | {"nearest": "oracle"}
+    assert list(kinds) == [name for name in ROW_LABELS if name in kinds]
 
 
 def test_perfect_reports_score_one_and_gain_all(perfect: Assessment) -> None:
@@ -109,7 +105,8 @@ def test_json_can_be_written_and_names_its_rows(perfect: Assessment) -> None:
     facts = json.loads(json.dumps(clean(as_json(perfect))))
     assert (facts["cases"], facts["patients"]) == (12, 6)
     labels = {row["name"]: row["label"] for row in facts["table"]["rows"]}
-    assert labels == ROW_LABELS
+    assert labels == {name: ROW_LABELS[name] for name in labels}
+    assert len(labels) == 9
     assert facts["labeler"].startswith("ct-rate-18|")
     assert facts["reliance"]["grounded_gain"]["value"] == 1.0
 
@@ -165,12 +162,56 @@ def test_one_labeler_reads_both_texts(labeler: Any) -> None:
     assert with_labels([], labeler) == []
 
 
+def test_oracle_binds_no_score(metrics: dict[str, Any], labeler: Any, train: list[Case]) -> None:
+    found = assess(predicted(["both"] * 12), metrics, labeler, train, resamples=100)
+    assert found.value("macro-f1", "nearest") == 1.0
+    assert found.value("macro-f1") > found.value("macro-f1", "constant")
+    row = found.table.row("model")
+    floors = [r.cell("macro-f1").value for r in found.table.rows if r.kind == "floor"]
+    assert row.cell("macro-f1").below_floor == (row.cell("macro-f1").value < max(floors))
+
+
+def test_reports_under_further_images_have_rows_and_gains(
+    metrics: dict[str, Any], labeler: Any, train: list[Case]
+) -> None:
+    own = predicted(list(REPORTS) * 3)
+    found = assess(
+        own, metrics, labeler, train, predicted(["none"] * 12), resamples=100,
+        others={"mirrored": own, "noise": predicted(["both"] * 12)},
+    )  # fmt: skip
+    assert [row.name for row in found.table.rows][:4] == [
+        "model", "another-image", "mirrored-image", "noise-image",
+    ]  # fmt: skip
+    assert {row.kind for row in found.table.rows[1:4]} == {"reliance"}
+    assert found.gains["another"].value == 1.0
+    assert found.gains["mirrored"] == (0, 0, 0)
+    assert found.grounded_gain == found.gains["another"]
+    assert found.value("macro-f1", "noise-image") == pytest.approx(1 - found.gains["noise"].value)
+
+
 def test_generation_facts_count_what_went_wrong() -> None:
     texts = ["a", "a", "", "  ", "b", "c"]
-    ends = ["stop", "length", "stop", "missing", "length", "stop"]
+    ends = ["stop", "length", "stop", "missing", "length", "timeout"]
     base = predicted(["none"] * 12)[:6]
     made = [replace(p, generated=t, finish=e) for p, t, e in zip(base, texts, ends, strict=True)]
     assert generation_facts(made) == {
-        "of": 6, "truncated": 2, "missing": 1, "empty": 2, "distinct": 5,
-        "empty_references": 0,
+        "of": 6, "truncated": 2, "missing": 1, "failed": 1, "empty": 2, "distinct": 5,
+        "distinct_references": 4, "empty_references": 0, "top_sentence": "a",
+        "top_sentence_share": 0.5, "top_sentence_reports": 2 / 6,
+        "top_sentence_reports_references": 3 / 6,
     }  # fmt: skip
+
+
+def test_most_frequent_sentence_counts_once_per_report_and_apart_from_case() -> None:
+    texts = ["Heart normal. Heart  normal.", "heart normal. A cyst.", "A cyst seen."]
+    assert most_frequent(texts) == ("heart normal.", 3 / 5, 2 / 3)
+    assert most_frequent(["", "..."]) == ("", None, None)
+    assert most_frequent([]) == ("", None, None)
+
+
+def test_fingerprint_is_that_of_cases_and_references_not_of_texts() -> None:
+    one = predicted(["both"] * 12)
+    assert fingerprint(one) == fingerprint(predicted(["none"] * 12)[::-1])
+    assert fingerprint(one) != fingerprint(one[:-1])
+    assert fingerprint(one) != fingerprint([replace(one[0], reference="other"), *one[1:]])
+    assert fingerprint(one) != fingerprint([replace(one[0], patient="other"), *one[1:]])

@@ -10,7 +10,7 @@ import pytest
 
 from ctfw.scoring.evidence import Evidence
 from ctfw.testing import tiny_cases
-from ctfw_plugins.stages.browse import TYPICAL, Browser, _cut, safe_name, spread, verdict
+from ctfw_plugins.stages.browse import TYPICAL, Browser, safe_name, spread, verdict
 
 
 def said(label: str, positive: bool, start: int = 0, end: int = 5) -> Evidence:
@@ -36,25 +36,6 @@ def test_worst_finding_of_a_sentence_counts(
     found: list[Evidence], other: set[str], role: str, expected: str
 ) -> None:
     assert verdict(found, other, role) == expected
-
-
-def test_pieces_cover_the_whole_text_in_order() -> None:
-    text = "Preface. Effusion. No nodule. End."
-    evidence = [
-        said("n", False, 19, 29),
-        said("e", True, 9, 18),
-        said("f", False, 9, 18),
-    ]
-    pieces = _cut(text, evidence)
-    assert [text[a:b] for a, b, _ in pieces] == [
-        "Preface. ", "Effusion.", " ", "No nodule.", " End.",
-    ]  # fmt: skip
-    assert [[e.label for e in found] for *_, found in pieces] == [[], ["e", "f"], [], ["n"], []]
-
-
-def test_overlapping_pieces_repeat_no_letter() -> None:
-    pieces = _cut("abcdefghij", [said("x", True, 0, 6), said("y", True, 4, 8)])
-    assert [(a, b) for a, b, _ in pieces] == [(0, 6), (6, 8), (8, 10)]
 
 
 def test_labeler_without_evidence_gives_one_sentence() -> None:

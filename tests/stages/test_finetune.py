@@ -11,6 +11,7 @@ import torch
 
 from ctfw.engine.context import Context
 from ctfw.engine.images import TokenBank
+from ctfw.engine.reliance import swap_partners
 from ctfw.errors import UserError
 from ctfw.types import CaseTable, LossTerms, StepOutput
 from ctfw_plugins.losses.bounded_contrast import BoundedContrast
@@ -26,7 +27,6 @@ from ctfw_plugins.stages.finetune import (
     part,
 )
 from ctfw_plugins.stages.pairs import Pairs
-from ctfw_plugins.stages.reliance import swap_partners
 from ctfw_plugins.stages.training import Standing
 
 

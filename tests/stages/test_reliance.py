@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctfw.engine.images import TokenBank
+from ctfw.engine.images import ImageBank, TokenBank
+from ctfw.engine.reliance import CONDITIONS, Swaps, reference_nll, report_nll, swap_partners
 from ctfw.errors import BadData
-from ctfw.types import Case, CaseTable, Volume
-from ctfw_plugins.stages.reliance import blank, nll_under, noise, report_nll, swap_partners
+from ctfw.runs.files import read_lines
+from ctfw.types import Case, CaseTable
 
 
 def of_patients(patients: list[int]) -> list[Case]:
@@ -70,24 +71,90 @@ def test_module_is_left_in_the_mode_it_was_in(echo: Any) -> None:
         assert backbone.module().training is training
 
 
-def test_each_image_is_read_under_its_name(echo: Any, bank: TokenBank, cases: CaseTable) -> None:
+def read(
+    echo: Any, bank: TokenBank, cases: list[Case], folder: Path, batch: int = 5
+) -> dict[str, np.ndarray]:
+    swaps = Swaps.of(bank, cases, 4)
+    found = reference_nll(echo, swaps, CONDITIONS, batch, folder, "test")
+    return {name: found.per_case(name) for name in CONDITIONS}
+
+
+def test_each_image_is_read_under_its_name(
+    echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
     few = [replace(case, report="one") for case in cases]
-    found = nll_under(echo, bank, few, seed=4, batch=5)
+    found = read(echo, bank, few, tmp_path)
     partners = swap_partners(few, 4)
     own = np.arange(12) / 100
     other = np.array([int(case.id.split("-")[1]) for case in partners]) / 100
-    assert set(found) == {"own", "another", "noise", "blank"}
-    np.testing.assert_allclose(found["own"], own, atol=1e-6)
-    np.testing.assert_allclose(found["another"], other, atol=1e-6)
+    np.testing.assert_allclose(found["own"], own, atol=1e-5)
+    np.testing.assert_allclose(found["another"], other, atol=1e-5)
     np.testing.assert_allclose(found["blank"], 1.0)
     assert (found["noise"] < 0.05).all()
+    # Every voxel of a test volume is alike, so that order and side make no difference.
+    np.testing.assert_allclose(found["shuffled"], own, atol=1e-5)
+    np.testing.assert_allclose(found["mirrored"], own, atol=1e-5)
 
 
-def test_noise_and_blank_keep_the_shape() -> None:
-    source = Volume(np.zeros((4, 28, 28), np.float32), np.eye(4), "normalised")
-    one, again, other = (noise(source, seed).array for seed in (1, 1, 2))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
-    assert one.shape == (4, 28, 28)
-    assert np.abs(one).max() <= 1
-    assert np.array_equal(blank(source).array, np.full((4, 28, 28), -1.0, np.float32))
+def test_lines_say_whose_image_was_shown(
+    echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
+    read(echo, bank, list(cases), tmp_path)
+    partners = swap_partners(list(cases), 4)
+    lines = read_lines(tmp_path / "nll.another.jsonl")
+    assert [line["case"] for line in lines] == [case.id for case in cases]
+    assert [line["image"] for line in lines] == [case.id for case in partners]
+    assert [len(line["nll"]) for line in lines] == [len(c.report.split()) for c in cases]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5, 7, 12])
+def test_killed_reading_goes_on_to_the_same_numbers(
+    kept: int, echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
+    whole = read(echo, bank, list(cases), tmp_path / "whole")
+    for name in ("own", "another"):
+        lines = (tmp_path / "whole" / f"nll.{name}.jsonl").read_text().splitlines(keepends=True)
+        file = tmp_path / "broken" / f"nll.{name}.jsonl"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("".join(lines[:kept]) + lines[min(kept, 11)][:20])
+    again = read(echo, bank, list(cases), tmp_path / "broken")
+    for name in CONDITIONS:
+        np.testing.assert_array_equal(again[name], whole[name])
+        file = f"nll.{name}.jsonl"
+        assert (tmp_path / "broken" / file).read_text() == (tmp_path / "whole" / file).read_text()
+
+
+def test_finished_condition_is_not_read_again(
+    echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
+    first = read(echo, bank, list(cases), tmp_path)
+    echo.encoded = 0
+    again = read(echo, bank, list(cases), tmp_path)
+    assert echo.encoded == 0
+    assert all((again[name] == first[name]).all() for name in CONDITIONS)
+
+
+def test_case_without_a_reference_has_no_likelihood(
+    echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
+    some = [replace(case, report=" ") if i == 3 else case for i, case in enumerate(cases)]
+    found = read(echo, bank, some, tmp_path)
+    for values in found.values():
+        assert np.isnan(values).tolist() == [i == 3 for i in range(12)]
+
+
+def test_altered_images_follow_seed_and_case_and_not_the_order(
+    echo: Any, images: ImageBank, cases: CaseTable
+) -> None:
+    def noise_of(order: list[int]) -> dict[str, float]:
+        some = [cases[i] for i in order]
+        swaps = Swaps.of(TokenBank(images, echo, frozen=True), some, 4)
+        return {case.id: swaps.image("noise", i) for i, case in enumerate(some)}
+
+    assert noise_of([0, 3, 6, 9]) == noise_of([9, 0, 6, 3])
+    assert len(set(noise_of([0, 3, 6, 9]).values())) == 4
+
+
+def test_unknown_condition_is_refused(bank: TokenBank, cases: CaseTable) -> None:
+    with pytest.raises(KeyError, match="rotated"):
+        Swaps.of(bank, list(cases), 0).image("rotated", 0)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ctfw.engine.images import TokenBank
+from ctfw.engine.reliance import Swaps, write_all
 from ctfw.runs.files import read_lines
 from ctfw.settings import Generation
 from ctfw.types import CaseTable
-from ctfw_plugins.stages.writing import write_all
 
 SETTINGS = Generation(batch_size=5)
 
@@ -19,7 +19,7 @@ SETTINGS = Generation(batch_size=5)
 def write(
     echo: Any, bank: TokenBank, cases: CaseTable, file: Path, settings: Generation = SETTINGS
 ) -> list[tuple[str, str]]:
-    return write_all(echo, bank, list(cases), settings, 100, file, "write")
+    return write_all(echo, Swaps.of(bank, list(cases), 100), "own", settings, file, "write")
 
 
 def test_lines_are_in_the_order_of_the_cases(

@@ -51,7 +51,8 @@ def score(
     A file needs columns for case, generated and reference; patient and labels are optional.
     """
     from ctfw.cli.scores import print_facts
-    from ctfw.scoring.assess import as_json, generation_facts
+    from ctfw.scoring.assess import as_json
+    from ctfw.scoring.facts import generation_facts
 
     plugins = load_plugins()
     if target.is_dir():
@@ -188,7 +189,7 @@ def read_reports(path: Path) -> list[Case]:
 
 def _write(folder: Path, found: Assessment, facts: dict[str, Any]) -> None:
     from ctfw.runs.files import write_json, write_text
-    from ctfw.scoring.assess import per_case_csv
+    from ctfw.scoring.facts import per_case_csv
 
     write_json(folder / "scores.json", facts)
     write_text(folder / "per_case.csv", per_case_csv(found))

@@ -11,7 +11,7 @@ from rich.text import Text
 from ctfw.scoring.table import ScoreTable
 
 _FEW = 6  # the system's name and five values with intervals fill 120 characters
-_STYLES = {"model": "bold", "floor": "dim", "reliance": "cyan"}
+_STYLES = {"model": "bold", "floor": "dim", "reliance": "cyan", "oracle": "dim italic"}
 
 
 def score_table(
@@ -20,7 +20,7 @@ def score_table(
     columns: Sequence[str] | None = None,
     interval: bool | None = None,
 ) -> Group:
-    """Models in bold, floors dimmed, cells below their floor in red; notes beneath.
+    """Models in bold, floors and oracles dimmed, cells below their floor in red; notes beneath.
 
     Intervals are shown where the columns are few enough for a terminal, unless `interval` says.
     """

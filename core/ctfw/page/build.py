@@ -7,14 +7,18 @@ import hashlib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ctfw.errors import UserError
-from ctfw.page import cases, figures, overview, validation
+from ctfw.page import cases, figures, overview, reliance_figures, validation
+from ctfw.page.canvas import Picture
 from ctfw.page.headlines import headlines
 from ctfw.page.reading import read_run
 from ctfw.page.records import ReportStage, Run, TrainLog
 from ctfw.runs.files import write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _STYLES = ("style.css", "browser.css", "print.css")
 _SCRIPTS = ("viewer.js", "browser.js")
@@ -38,38 +42,53 @@ def build_page(run_dir: Path, out: Path | None = None) -> Path:
 
 def render(run: Run) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
+    script = "\n".join(_asset(name) for name in _SCRIPTS)
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            run=run,
+            name=run.resolved.get("name") or run.folder.name,
+            summary=run.resolved.get("summary") or "",
+            synthetic=overview.is_synthetic(run),
+            state=overview.state_sentence(run),
+            error=overview.error_text(run),
+            facts=overview.facts(run),
+            headlines=_top(run),
+            training=[_training(run, log) for log in run.training],
+            tests=[_test(test) for test in run.tests],
+            lock=list(overview.flat(run.lock)),
+            stage_seconds=run.status.get("stages") or {},
+            verdicts=cases.VERDICTS,
+            style=Markup(style()),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            svg=Markup,
+        )
+    )
+
+
+def environment() -> Environment:
+    """The templates of the page, with the filters that they use."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
         loader=PackageLoader("ctfw.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
-    environment.filters["span"] = overview.span
-    script = "\n".join(_asset(name) for name in _SCRIPTS)
-    return environment.get_template("page.html.j2").render(
-        run=run,
-        name=run.resolved.get("name") or run.folder.name,
-        summary=run.resolved.get("summary") or "",
-        synthetic=overview.is_synthetic(run),
-        state=overview.state_sentence(run),
-        error=overview.error_text(run),
-        facts=overview.facts(run),
-        headlines=_top(run),
-        training=[_training(run, log) for log in run.training],
-        tests=[_test(test) for test in run.tests],
-        lock=list(overview.flat(run.lock)),
-        stage_seconds=run.status.get("stages") or {},
-        verdicts=cases.VERDICTS,
-        style=Markup("\n".join(_asset(name) for name in _STYLES)),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        svg=Markup,
-    )
+    made.filters["number"] = number
+    made.filters["span"] = overview.span
+    return made
+
+
+def style() -> str:
+    """The style sheet of the page."""
+    return "\n".join(_asset(name) for name in _STYLES)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -103,7 +122,7 @@ def _training(run: Run, log: TrainLog) -> dict[str, Any]:
     }
 
 
-def _negative_pictures(log: TrainLog) -> list[figures.Picture]:
+def _negative_pictures(log: TrainLog) -> list[Picture]:
     if log.negatives is None:
         return []
     drawn = (
@@ -132,12 +151,15 @@ def _test(test: ReportStage) -> dict[str, Any]:
             "rows": overview.ordered_rows(test.scores.table),
             "protocols": overview.protocols(test.scores.table),
             "generation": overview.generation_sentences(test.scores.generation),
-            "label_pictures": _label_pictures(labels),
+            "likelihood": overview.likelihood_table(test.scores.reliance),
+            "image_picture": reliance_figures.image_dots(test.scores.reliance.groups),
+            "label_pictures": label_pictures(labels),
         }
     return view
 
 
-def _label_pictures(labels: Sequence[Any]) -> list[figures.Picture]:
+def label_pictures(labels: Sequence[Any]) -> list[Picture]:
+    """Coverage and F1 of each label, own image against another patient's."""
     drawn = (
         figures.label_dumbbells(labels, "coverage", "Coverage (recall)"),
         figures.label_dumbbells(labels, "f1", "F1"),

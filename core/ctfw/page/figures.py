@@ -1,79 +1,32 @@
-"""Figures as inline SVG that follows the page: its fonts, its colours, its dark mode.
+"""The figures of a run: losses, validation, negatives, and label by label.
 
-Figures are drawn in placeholder colours that are replaced by the style sheet's variables, so one
-picture serves the light page, the dark page and paper. matplotlib is imported inside the
-functions: whoever imports this module does not pay for it.
+All are inline SVG that follows the page, see `ctfw.page.canvas`.
 """
 
 from __future__ import annotations
 
-import functools
-import io
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from ctfw.page.canvas import BLUE, FAINT, INK, ORANGE, Picture, canvas, picture, styled
 from ctfw.page.records import LabelScore, Negatives, TrainLog
 from ctfw.page.validation import is_curve, others, reliance, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
-BLUE, ORANGE, INK, FAINT = "#01a101", "#01a102", "#01a103", "#01a104"
-_VARIABLES = {
-    BLUE: "var(--blue)",
-    ORANGE: "var(--orange)",
-    INK: "var(--muted)",
-    FAINT: "var(--line)",
-}
 _POINTS = 140  # a curve is averaged in bins down to this many points
-_WIDTH = 5.0  # inches: 360 units, legible on a phone and not coarse on a laptop
-
-_STYLE: dict[str, Any] = {
-    "font.size": 9.5, "axes.titlesize": 9.5, "legend.fontsize": 8.8,
-    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-    "axes.edgecolor": FAINT, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": FAINT, "grid.linewidth": 0.6,
-    "xtick.major.size": 0, "ytick.major.size": 0, "axes.unicode_minus": True,
-    "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "none",
-    "text.parse_math": False,
-}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An SVG element with what it shows in words, for those who cannot see it."""
-
-    svg: str
-    alt: str
-    title: str
-    caption: str = ""
-
-
-def _styled(draw: Callable[..., Picture | None]) -> Callable[..., Picture | None]:
-    """Texts take their style when they are made, so all of `draw` runs under the page's style."""
-
-    @functools.wraps(draw)
-    def styled(*arguments: Any) -> Picture | None:
-        from matplotlib import rc_context
-
-        with rc_context(_STYLE):
-            return draw(*arguments)
-
-    return styled
-
-
-@_styled
+@styled
 def loss_curves(log: TrainLog) -> Picture | None:
     """Loss per step: positive and negative with the bound, and the share of steps at the bound."""
     positive = series(log.steps, "positive") or series(log.steps, "loss")
     if not positive:
         return None
     negative, share = series(log.steps, "negative"), series(log.steps, "at_bound")
-    figure, axes = _canvas(2 if share else 1, heights=(2.6, 1.0), height=3.3 if share else None)
+    figure, axes = canvas(2 if share else 1, heights=(2.6, 1.0), height=3.3 if share else None)
     _curve(axes[0], positive, BLUE, "positive (own image)" if negative else "training")
     validation = series(log.validations, "positive")
     if validation:
@@ -100,23 +53,23 @@ def loss_curves(log: TrainLog) -> Picture | None:
     alt = f"Training loss from {positive[0][1]:.3g} to {positive[-1][1]:.3g}"
     if negative:
         alt += f"; negative loss from {negative[0][1]:.3g} to {negative[-1][1]:.3g}"
-    return _picture(figure, f"loss-{log.name}", f"Loss ({log.name})", alt + ".")
+    return picture(figure, f"loss-{log.name}", f"Loss ({log.name})", alt + ".")
 
 
-@_styled
+@styled
 def reliance_curve(log: TrainLog) -> Picture | None:
     """Validation: NLL with another patient's image minus NLL with the own image, per token."""
     gaps = reliance(log)
     if not is_curve(gaps):
         return None
-    figure, (axis,) = _canvas(1)
+    figure, (axis,) = canvas(1)
     axis.axhline(0, color=INK, lw=1.0, ls=":")
     x, y = zip(*gaps)
     axis.fill_between(x, y, color=BLUE, alpha=0.18, lw=0)
     axis.plot(x, y, "o-", color=BLUE, lw=1.8, ms=3.6)
     axis.set(xlabel="optimizer step", ylabel="nats per token")
     _whole(axis.xaxis)
-    return _picture(
+    return picture(
         figure,
         f"reliance-{log.name}",
         f"Likelihood reliance on validation cases ({log.name})",
@@ -127,13 +80,13 @@ def reliance_curve(log: TrainLog) -> Picture | None:
     )
 
 
-@_styled
+@styled
 def validation_curve(log: TrainLog) -> Picture | None:
     """Every other number of the validation lines, e.g. the mean AUC of a warm-up."""
     found = others(log)
     if not is_curve(*found.values()):
         return None
-    figure, (axis,) = _canvas(1)
+    figure, (axis,) = canvas(1)
     styles = [(BLUE, "o-"), (ORANGE, "s--"), (INK, "^:")]
     for (name, points), (colour, style) in zip(list(found.items())[:3], styles):
         axis.plot(*zip(*points), style, color=colour, lw=1.8, ms=3.6, label=name)
@@ -141,17 +94,17 @@ def validation_curve(log: TrainLog) -> Picture | None:
     axis.set_xlabel("optimizer step")
     _whole(axis.xaxis)
     words = [f"{name} ends at {points[-1][1]:.3g}" for name, points in found.items()]
-    return _picture(figure, f"validation-{log.name}", f"Validation ({log.name})", "; ".join(words))
+    return picture(figure, f"validation-{log.name}", f"Validation ({log.name})", "; ".join(words))
 
 
-@_styled
+@styled
 def label_dumbbells(labels: Sequence[LabelScore], own: str, title: str) -> Picture | None:
     """One line per label: `own` (filled circle) against `own`_another (hollow diamond)."""
     rows = [label for label in labels if getattr(label, own) is not None]
     if not rows:
         return None
     rows.sort(key=lambda label: (label.support or 0, label.name))
-    figure, (axis,) = _canvas(1, height=0.9 + 0.235 * len(rows))
+    figure, (axis,) = canvas(1, height=0.9 + 0.235 * len(rows))
     for place, label in enumerate(rows):
         value, other = getattr(label, own), getattr(label, f"{own}_another")
         if other is not None:
@@ -168,10 +121,10 @@ def label_dumbbells(labels: Sequence[LabelScore], own: str, title: str) -> Pictu
         loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2, frameon=False, handletextpad=0.2
     )
     words = [f"{row.name} {getattr(row, own):.2f}" for row in reversed(rows)]
-    return _picture(figure, f"labels-{own}", title, f"{title}, own image: {', '.join(words)}.")
+    return picture(figure, f"labels-{own}", title, f"{title}, own image: {', '.join(words)}.")
 
 
-@_styled
+@styled
 def partner_use(negatives: Negatives, stage: str) -> Picture | None:
     """How often each case served as a negative: a few hubs would teach the hubs, not the image."""
     counts = sorted(negatives.partner_use.values())
@@ -181,7 +134,7 @@ def partner_use(negatives: Negatives, stage: str) -> Picture | None:
     bins: dict[int, int] = {}
     for count in counts:
         bins[count // width * width] = bins.get(count // width * width, 0) + 1
-    figure, (axis,) = _canvas(1, height=2.1)
+    figure, (axis,) = canvas(1, height=2.1)
     axis.bar(
         [start + (width - 1) / 2 for start in bins], list(bins.values()), 0.86 * width, color=BLUE
     )
@@ -189,10 +142,10 @@ def partner_use(negatives: Negatives, stage: str) -> Picture | None:
     _whole(axis.xaxis)
     _whole(axis.yaxis)
     alt = f"{len(counts)} cases served as negatives, between {counts[0]} and {counts[-1]} times."
-    return _picture(figure, f"partners-{stage}", "Use of partners", alt)
+    return picture(figure, f"partners-{stage}", "Use of partners", alt)
 
 
-@_styled
+@styled
 def distances(negatives: Negatives, stage: str) -> Picture | None:
     """In how many labels a negative differs from its anchor."""
     bars = sorted(
@@ -200,13 +153,13 @@ def distances(negatives: Negatives, stage: str) -> Picture | None:
     )
     if not bars:
         return None
-    figure, (axis,) = _canvas(1, height=2.1)
+    figure, (axis,) = canvas(1, height=2.1)
     axis.bar([distance for distance, _ in bars], [count for _, count in bars], 0.86, color=BLUE)
     axis.set(xlabel="labels that differ from the anchor's", ylabel="draws")
     axis.set_xticks([distance for distance, _ in bars])
     _whole(axis.yaxis)
     alt = "; ".join(f"{count} draws at distance {distance}" for distance, count in bars)
-    return _picture(figure, f"distances-{stage}", "Label distance", alt)
+    return picture(figure, f"distances-{stage}", "Label distance", alt)
 
 
 def _binned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -255,38 +208,3 @@ def _scale(axis: Axes, series: Sequence[list[tuple[float, float]]]) -> None:
         axis.minorticks_off()
     else:
         axis.set_ylim(bottom=min(0.0, *values))
-
-
-def _canvas(
-    rows: int, heights: tuple[float, ...] = (1.0,), height: float | None = None
-) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDTH, height or 2.7), layout="constrained")
-    axes = figure.subplots(
-        rows, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights[:rows]}
-    )
-    return figure, list(axes[:, 0])
-
-
-def _picture(figure: Figure, salt: str, title: str, alt: str, caption: str = "") -> Picture:
-    """`salt` keeps the identifiers of two figures of one page apart, and equal from run to run."""
-    from matplotlib import rc_context
-
-    buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return Picture(_inline(buffer.getvalue()), alt, title, caption)
-
-
-def _inline(svg: str) -> str:
-    """Only the <svg> element, without what would reach outside it: style rules, ids, fonts."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
-    svg = re.sub(r"<style.*?</style>\s*", "", svg, flags=re.S)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = re.sub(r'<svg([^>]*?) width="[^"]*" height="[^"]*"', r'<svg aria-hidden="true"\1', svg)
-    for placeholder, variable in _VARIABLES.items():
-        svg = svg.replace(placeholder, variable)
-    return svg

@@ -8,7 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from ctfw.page.headlines import best_floor
-from ctfw.page.records import Column, Decoding, Negatives, Run, Table, TrainLog
+from ctfw.page.records import (
+    Column,
+    Decoding,
+    Estimate,
+    Negatives,
+    Reliance,
+    Run,
+    Table,
+    TrainLog,
+)
+from ctfw.scoring.likelihood import IMAGES, OWN
 from ctfw.scoring.table import HEADLINE
 
 _COMPONENT = re.compile(r"(?:[\w.\-]+/)?([\w.\-]+?)(?:@\d+)?\Z")
@@ -83,8 +93,9 @@ def span(seconds: Any) -> str:
 
 
 def ordered_rows(table: Table) -> list[dict[str, Any]]:
-    """Model first, then the model with another image, then the floors; best floors are marked."""
-    order = {"model": 0, "reliance": 1, "floor": 2}
+    """Model first, then the model with another image, the floors and the oracle; best floors are
+    marked."""
+    order = {"model": 0, "reliance": 1, "floor": 2, "oracle": 3}
     best = {column.name: best_floor(table, column.name) for column in table.columns}
     return [
         {
@@ -177,11 +188,39 @@ def generation_sentences(decoding: Decoding) -> list[tuple[str, bool]]:
         (decoding.truncated, "cut at the length limit"),
         (decoding.empty, "empty"),
         (decoding.missing, "missing"),
+        (decoding.failed, "failed"),
     )
     for count, what in counts:
         if count is not None:
             told.append((f"{count or 'None'} {what}.", count > 0))
+    if decoding.top_sentence_reports is not None:
+        told.append((_top_sentence(decoding, decoding.top_sentence_reports), False))
     return told
+
+
+def _top_sentence(decoding: Decoding, share: float) -> str:
+    text = f"The most frequent sentence stands in {share:.0%} of the reports"
+    theirs = decoding.top_sentence_reports_references
+    if theirs is not None:
+        text += f"; the most frequent one of the references in {theirs:.0%} of those"
+    said = decoding.top_sentence
+    return f"{text}: “{said if len(said) <= 90 else said[:89] + '…'}”"
+
+
+def likelihood_table(
+    reliance: Reliance,
+) -> tuple[list[str], list[tuple[str, list[Estimate | None]]]]:
+    """(header, rows): per image the rise of the NLL over that under the own image, of all tokens
+    and of the groups of tokens that were told apart."""
+    names = [name for name in ("all", "positive", "negative") if name in reliance.groups]
+    known = [*IMAGES, *(name for name in reliance.likelihood if name not in IMAGES)]
+    images = [name for name in known if name != OWN and name in reliance.likelihood]
+    rows: list[tuple[str, list[Estimate | None]]] = []
+    for image in images:
+        found = [reliance.groups[name].images.get(image) for name in names]
+        cells = [each.more if each is not None else None for each in found]
+        rows.append((IMAGES.get(image, image), cells if names else [reliance.likelihood[image]]))
+    return [reliance.groups[name].label for name in names] or ["all tokens"], rows
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

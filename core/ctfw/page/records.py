@@ -51,7 +51,8 @@ class Column(Loose):
 
 
 class Row(Loose):
-    """`kind`: "model", "reliance" (the model with another image) or "floor" (needs no image)."""
+    """`kind`: "model", "reliance" (the model with another image), "floor" (needs no image) or
+    "oracle" (is told the test labels)."""
 
     name: str
     label: str = ""
@@ -65,9 +66,29 @@ class Table(Loose):
     notes: tuple[str, ...] = ()
 
 
+class ImageLikelihood(Loose):
+    """NLL under one image; `more` is what it is above that under the own image."""
+
+    nll: Estimate | None = None
+    more: Estimate | None = None
+    per_sentence: Number = None
+
+
+class TokenGroup(Loose):
+    """A group of tokens, e.g. those of the sentences that state a finding."""
+
+    label: str = ""
+    cases: int | None = None
+    sentences: int | None = None
+    tokens: int | None = None
+    images: Mapping[str, ImageLikelihood] = Field(default_factory=dict)
+
+
 class Reliance(Loose):
     grounded_gain: Estimate | None = None
+    gains: Mapping[str, Estimate | None] = Field(default_factory=dict)
     likelihood: Mapping[str, Estimate | None] = Field(default_factory=dict)
+    groups: Mapping[str, TokenGroup] = Field(default_factory=dict)
 
 
 class LabelScore(Loose):
@@ -85,8 +106,14 @@ class Decoding(Loose):
     truncated: int | None = None
     empty: int | None = None
     missing: int | None = None
+    failed: int | None = None
     distinct: int | None = None
+    distinct_references: int | None = None
     of: int | None = None
+    top_sentence: str = ""
+    top_sentence_share: Number = None
+    top_sentence_reports: Number = None
+    top_sentence_reports_references: Number = None
     temperature: Number = None
     max_new_tokens: int | None = None
     prompt: str = ""

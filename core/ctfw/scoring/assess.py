@@ -1,33 +1,48 @@
 """From predictions to the numbers that are shown: scores, floors, reliance, per label, per case.
 
-The same for a stage of a run and for `ctfw score` on a file.
+The same for a stage of a run, for an audit, and for `ctfw score` on a file.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ctfw.contracts import Labeler, Metric
-from ctfw.scoring.floors import label_floors, score_all, text_floors
+from ctfw.scoring.facts import fingerprint
+from ctfw.scoring.floors import (
+    LABEL_FLOORS,
+    ORACLES,
+    TEXT_FLOORS,
+    Floors,
+    label_floors,
+    score_all,
+    text_floors,
+)
 from ctfw.scoring.labels import per_label
-from ctfw.scoring.resample import Estimate, mean_interval, paired_difference
-from ctfw.scoring.table import ScoreTable, build_table
+from ctfw.scoring.likelihood import ReferenceNLL, by_finding, by_group, reliance
+from ctfw.scoring.memo import Remembering
+from ctfw.scoring.resample import Estimate, paired_difference
+from ctfw.scoring.table import Kind, ScoreTable, build_table
 from ctfw.types import Case, Prediction, Scores
 
 ROW_LABELS = {
     "model": "this model",
     "another-image": "this model, another patient's image",
+    "noise-image": "this model, noise",
+    "blank-image": "this model, a blank image",
+    "shuffled-image": "this model, slices shuffled",
+    "mirrored-image": "this model, left and right exchanged",
     "constant": "best constant report",
     "frequent": "most frequent report",
     "random": "random training report",
     "all-negative": "all labels negative",
     "all-positive": "all labels positive",
+    "label-prior": "labels drawn by their prevalence",
+    "nearest": "training report with the nearest labels",
 }
 HEADLINE_SCORE = "macro-f1"
 
@@ -36,17 +51,34 @@ HEADLINE_SCORE = "macro-f1"
 class Assessment:
     """Everything that is known about one set of predictions.
 
-    likelihood  "another", "noise", "blank" -> NLL per token under it minus under the own image
+    swapped     condition ("another", "noise", ...) -> the same model's reports under that image
+    gains       condition -> macro-F1 with the own image minus with that one
+    likelihood  condition -> NLL per token of the references under it minus under the own image
+    groups      the same by group of tokens, see `ctfw.scoring.likelihood.by_group`
+    findings    the same by label, see `ctfw.scoring.likelihood.by_finding`
     """
 
     predictions: list[Prediction]
-    another: list[Prediction]
+    swapped: Mapping[str, list[Prediction]]
     scores: Mapping[str, Mapping[str, Scores]]
     table: ScoreTable
-    grounded_gain: Estimate | None
+    gains: Mapping[str, Estimate]
     likelihood: Mapping[str, Estimate]
     labels: list[dict[str, Any]]
     labeler: str
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    findings: Sequence[Mapping[str, Any]] = ()
+    drawn: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def another(self) -> list[Prediction]:
+        """The reports under another patient's image; empty where there are none."""
+        return list(self.swapped.get("another", ()))
+
+    @property
+    def grounded_gain(self) -> Estimate | None:
+        """The headline: macro-F1 minus macro-F1 under another patient's image."""
+        return self.gains.get("another")
 
     def value(self, column: str, row: str = "model") -> float:
         """A number of the table; NaN where there is none."""
@@ -62,43 +94,65 @@ def assess(
     nll: Mapping[str, np.ndarray] | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    *,
+    others: Mapping[str, Sequence[Prediction]] | None = None,
+    tokens: ReferenceNLL | None = None,
 ) -> Assessment:
     """Score predictions beside the floors that `train` gives and beside `another` patient's image.
 
     train    cases of the training split; empty: no text floors, and the table says so
     another  the same model's reports with another patient's image, for the grounded gain
     nll      (N,) per-token NLL of the references under "own" and the other images
+    others   the same model's reports under further images, e.g. "noise"
+    tokens   NLL of each token of the references; `nll` follows from it where it is not given
     """
+    labeler = Remembering(labeler) if labeler is not None else None
     made = with_labels(predictions, labeler)
-    swapped = with_labels(another, labeler)
+    shown = {"another": another, **(others or {})}
+    swapped = {name: with_labels(each, labeler) for name, each in shown.items() if len(each)}
     patients = [prediction.patient for prediction in made]
-    rows: dict[str, list[Prediction]] = {"model": made}
-    if swapped:
-        rows["another-image"] = swapped
-    if train:
-        rows |= text_floors(list(train), made, labeler, seed)
-    signature = labeler.signature if labeler is not None else ""
-    names = labeler.names if labeler is not None else ()
-    scores = {name: score_all(metrics, row, False, signature, names) for name, row in rows.items()}
-    if labeler is not None:
-        scores |= {
-            name: score_all(metrics, row, True, signature, names)
-            for name, row in label_floors(made).items()
-        }
-    table = build_table(scores, patients, {"another-image": "reliance"}, resamples, seed)
-    if not train:
-        note = "no text floors: the reports of the training split were not given"
-        table = replace(table, notes=(*table.notes, note))
+    floors = text_floors(list(train), made, labeler, seed) if train else Floors({}, (_NO_TRAIN,))
+    if nll is None and tokens is not None:
+        nll = {name: tokens.per_case(name) for name in tokens.tokens}
+    scores = _scores(made, swapped, floors, metrics, labeler)
+    kinds: dict[str, Kind] = {f"{name}-image": "reliance" for name in swapped}
+    table = build_table(scores, patients, kinds | dict.fromkeys(ORACLES, "oracle"), resamples, seed)
     return Assessment(
         predictions=made,
-        another=swapped,
+        swapped=swapped,
         scores=scores,
-        table=table,
-        grounded_gain=_gain(scores, patients, resamples, seed),
-        likelihood=_likelihood(nll or {}, patients, resamples, seed),
-        labels=_per_label(made, swapped, labeler),
-        labeler=signature,
+        table=replace(table, notes=(*table.notes, *floors.notes)),
+        gains=_gains(scores, swapped, patients, resamples, seed),
+        likelihood=reliance(nll or {}, patients, resamples, seed),
+        labels=_per_label(made, swapped.get("another", []), labeler),
+        labeler=labeler.signature if labeler is not None else "",
+        groups=by_group(tokens, patients, resamples, seed) if tokens is not None else {},
+        findings=by_finding(tokens) if tokens is not None else (),
+        drawn={"resamples": resamples, "seed": seed},
     )
+
+
+_NO_TRAIN = "no text floors: the reports of the training split were not given"
+
+
+def _scores(
+    made: list[Prediction],
+    swapped: Mapping[str, list[Prediction]],
+    floors: Floors,
+    metrics: Mapping[str, Metric],
+    labeler: Labeler | None,
+) -> dict[str, dict[str, Scores]]:
+    """Row name -> metric name -> scores, in the order in which they are shown."""
+    rows = {"model": made} | {f"{name}-image": each for name, each in swapped.items()}
+    made_up = {**floors.rows, **(label_floors(made) if labeler is not None else {})}
+    order = (*TEXT_FLOORS, *LABEL_FLOORS, *ORACLES)
+    rows |= {name: made_up[name] for name in order if name in made_up}
+    signature = labeler.signature if labeler is not None else ""
+    names = labeler.names if labeler is not None else ()
+    return {
+        name: score_all(metrics, row, name in LABEL_FLOORS, signature, names)
+        for name, row in rows.items()
+    }
 
 
 def with_labels(predictions: Sequence[Prediction], labeler: Labeler | None) -> list[Prediction]:
@@ -125,64 +179,35 @@ def as_json(assessment: Assessment) -> dict[str, Any]:
         "table": table,
         "reliance": {
             "grounded_gain": gain._asdict() if gain else None,
+            "gains": {key: value._asdict() for key, value in assessment.gains.items()},
             "likelihood": {key: value._asdict() for key, value in assessment.likelihood.items()},
+            "groups": assessment.groups,
+            "findings": assessment.findings,
         },
         "labels": assessment.labels,
         "labeler": assessment.labeler,
+        "references": fingerprint(assessment.predictions),
+        "intervals": {"level": 0.95, "unit": "patient", **assessment.drawn},
     }
 
 
-def per_case_csv(assessment: Assessment, nll: Mapping[str, np.ndarray] | None = None) -> str:
-    """One row per case: what each metric says of it, and the likelihoods."""
-    columns: dict[str, Any] = {
-        "case": [p.case for p in assessment.predictions],
-        "patient": [p.patient for p in assessment.predictions],
-        "finish": [p.finish for p in assessment.predictions],
-    }
-    for scores in assessment.scores["model"].values():
-        columns |= {name: np.round(values, 6) for name, values in scores.per_case.items()}
-    for name, values in (nll or {}).items():
-        columns[f"nll-{name}"] = np.round(values, 6)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
-
-
-def generation_facts(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """How many reports were cut, empty or alike: a model that ignores its image repeats itself."""
-    texts = [prediction.generated for prediction in predictions]
-    return {
-        "of": len(texts),
-        "truncated": sum(p.finish == "length" for p in predictions),
-        "missing": sum(p.finish == "missing" for p in predictions),
-        "empty": sum(not text.strip() for text in texts),
-        "distinct": len(set(texts)),
-        "empty_references": sum(not p.reference.strip() for p in predictions),
-    }
-
-
-def _gain(
-    scores: Mapping[str, Mapping[str, Scores]], patients: Sequence[str], n: int, seed: int
-) -> Estimate | None:
-    """Macro-F1 with the own image minus with another patient's: what no training loss optimises."""
-    if "another-image" not in scores:
-        return None
-    for metric, own in scores["model"].items():
-        if HEADLINE_SCORE in own.values:
-            other = scores["another-image"][metric]
-            return paired_difference(own, other, patients, HEADLINE_SCORE, n, seed)
-    return None
-
-
-def _likelihood(
-    nll: Mapping[str, np.ndarray], patients: Sequence[str], n: int, seed: int
+def _gains(
+    scores: Mapping[str, Mapping[str, Scores]],
+    swapped: Mapping[str, Any],
+    patients: Sequence[str],
+    n: int,
+    seed: int,
 ) -> dict[str, Estimate]:
+    """Macro-F1 with the own image minus with each other: what no training loss optimises."""
+    metric = next((m for m, own in scores["model"].items() if HEADLINE_SCORE in own.values), None)
+    if metric is None:
+        return {}
+    own = scores["model"][metric]
     return {
-        name: mean_interval(values - nll["own"], patients, n, seed)
-        for name, values in nll.items()
-        if name != "own"
+        name: paired_difference(
+            own, scores[f"{name}-image"][metric], patients, HEADLINE_SCORE, n, seed
+        )
+        for name in swapped
     }
 
 

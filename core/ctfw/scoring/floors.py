@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,10 +16,21 @@ from ctfw.contracts import Labeler, Metric
 from ctfw.errors import BadData
 from ctfw.scoring.ngrams import NgramTable, bleu
 from ctfw.scoring.tokens import tokenise
+from ctfw.seed import stream
 from ctfw.types import Case, Prediction, Scores
 
 TEXT_FLOORS = ("constant", "frequent", "random")
-LABEL_FLOORS = ("all-negative", "all-positive")
+LABEL_FLOORS = ("all-negative", "all-positive", "label-prior")
+ORACLES = ("nearest",)
+"""Rows that are told the test labels: beside the floors, and not to be beaten."""
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Row name -> predictions in the place of the model's, and how they were made in words."""
+
+    rows: Mapping[str, list[Prediction]]
+    notes: tuple[str, ...] = ()
 
 
 def text_floors(
@@ -28,15 +39,21 @@ def text_floors(
     labeler: Labeler | None = None,
     seed: int = 0,
     sample: int = 120,
-) -> dict[str, list[Prediction]]:
+    labelled: int = 2000,
+) -> Floors:
     """Predictions made of training reports, beside the references of `predictions`.
 
-    constant  the training report with the best BLEU-4 against others of the training split;
-              `sample` candidates, each against a second draw of `sample` reports
-    frequent  the report that occurs most often in the training split
-    random    for each test case a training report drawn with `seed`
+    constant     the training report with the best BLEU-4 against others of the training split;
+                 `sample` candidates, each against a second draw of `sample` reports
+    frequent     the report that occurs most often in the training split
+    random       for each test case a training report drawn with `seed`
+    nearest      for each test case the training report whose labels are nearest to the
+                 reference's, in the number of labels that differ; the more frequent report where
+                 several are. It is told the test labels: an oracle, no floor
+    label-prior  each label drawn with its share in the training split; labels only
 
-    Labels come from `labeler`, or from the training cases where it is None. Raises BadData when
+    Labels come from `labeler`, or from the training cases where it is None; the last two are made
+    from `labelled` reports at most, and only where both sides have labels. Raises BadData when
     the training split has no report.
     """
     pool = [case for case in train if case.report.strip()]
@@ -51,23 +68,33 @@ def text_floors(
         "frequent": [frequent] * len(predictions),
         "random": [pool[i] for i in rng.integers(len(pool), size=len(predictions))],
     }
-    return {name: _as_predictions(cases, predictions, labeler) for name, cases in chosen.items()}
+    tried = min(sample, len(pool))
+    notes = [
+        f"best constant report: the best of {tried} training reports against {tried}, of "
+        f"{len(pool)}, seed {seed}",
+        f"most frequent report: {counts[frequent.report]} times among {len(pool)}",
+    ]
+    some = _sampled(pool, labelled, seed)
+    labels = _labels(some, labeler)
+    if labels is None or not _comparable(labels, predictions):
+        rows = {key: _as_predictions(each, predictions, labeler) for key, each in chosen.items()}
+        return Floors(rows, tuple(notes))
+    chosen["nearest"] = _nearest(some, labels, counts, predictions)
+    rows = {key: _as_predictions(each, predictions, labeler) for key, each in chosen.items()}
+    rows["label-prior"] = _prior(labels, predictions, seed)
+    notes.append(
+        f"nearest training report and label prior: from {len(some)} of {len(pool)} training "
+        f"reports, seed {seed}; the first is an oracle: it is told the labels of the test case"
+    )
+    return Floors(rows, tuple(notes))
 
 
 def label_floors(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
     """All labels negative and all positive. They have labels only: text metrics are undefined."""
+    rows = [p for p in predictions if p.reference_labels is not None]
     return {
-        name: [
-            replace(
-                prediction,
-                generated="",
-                finish="stop",
-                labels=np.full_like(np.asarray(prediction.reference_labels), value),
-            )
-            for prediction in predictions
-            if prediction.reference_labels is not None
-        ]
-        for value, name in enumerate(LABEL_FLOORS)
+        name: [_labels_only(p, np.full_like(np.asarray(p.reference_labels), value)) for p in rows]
+        for value, name in enumerate(LABEL_FLOORS[:2])
     }
 
 
@@ -91,6 +118,61 @@ def score_all(
                 scores = replace(scores, protocol=f"{scores.protocol}|{labeler}")
             scored[name] = scores
     return scored
+
+
+def _sampled(pool: Sequence[Case], most: int, seed: int) -> list[Case]:
+    """At most so many of the pool, in its order."""
+    if len(pool) <= most:
+        return list(pool)
+    chosen = stream(seed, "floors").choice(len(pool), most, replace=False)
+    return [pool[i] for i in np.sort(chosen)]
+
+
+def _labels(cases: Sequence[Case], labeler: Labeler | None) -> np.ndarray | None:
+    """(N, L) labels of the cases' reports; None where they have none."""
+    if labeler is not None:
+        return np.asarray(labeler.label([case.report for case in cases]))
+    if any(case.labels is None for case in cases):
+        return None
+    return np.stack([np.asarray(case.labels) for case in cases])
+
+
+def _comparable(labels: np.ndarray, predictions: Sequence[Prediction]) -> bool:
+    return bool(predictions) and all(
+        p.reference_labels is not None and len(p.reference_labels) == labels.shape[1]
+        for p in predictions
+    )
+
+
+def _nearest(
+    cases: Sequence[Case],
+    labels: np.ndarray,
+    counts: Mapping[str, int],
+    predictions: Sequence[Prediction],
+) -> list[Case]:
+    """For each prediction the case whose labels differ in the fewest places."""
+    order = sorted(range(len(cases)), key=lambda i: (-counts[cases[i].report], i))
+    ranked = labels[order].astype(bool)
+    found: dict[bytes, Case] = {}
+    chosen = []
+    for prediction in predictions:
+        wanted = np.asarray(prediction.reference_labels).astype(bool)
+        key = wanted.tobytes()
+        if key not in found:  # argmin takes the first, which is the most frequent
+            found[key] = cases[order[int((ranked != wanted).sum(1).argmin())]]
+        chosen.append(found[key])
+    return chosen
+
+
+def _prior(labels: np.ndarray, predictions: Sequence[Prediction], seed: int) -> list[Prediction]:
+    """Each label present by chance, with its share among the training reports."""
+    drawn = stream(seed, "label-prior").random((len(predictions), labels.shape[1]))
+    rows = (drawn < labels.mean(0)).astype(np.int8)
+    return [_labels_only(p, row) for p, row in zip(predictions, rows, strict=True)]
+
+
+def _labels_only(prediction: Prediction, labels: np.ndarray) -> Prediction:
+    return replace(prediction, generated="", finish="stop", labels=labels)
 
 
 def _best_constant(reports: Sequence[str], rng: np.random.Generator, sample: int) -> int:

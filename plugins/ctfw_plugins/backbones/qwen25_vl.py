@@ -163,11 +163,27 @@ class Qwen25VL:
     # -- text ---------------------------------------------------------------------------------
 
     def report_ids(self, report: str) -> list[int]:
-        """Tokens of a report with the end of turn."""
+        """Tokens of a report with the end of turn. Raises BadData for an empty one."""
+        return [*self._tokenized(report)["input_ids"], self._stop]
+
+    def spans(self, reports: Sequence[str]) -> list[np.ndarray]:
+        """(T, 2) character offsets of each report token, the end of turn empty at the end.
+
+        Raises BadData for an empty report, as `forward` does.
+        """
+        found = []
+        for report in reports:
+            offsets = self._tokenized(report, return_offsets_mapping=True)["offset_mapping"]
+            found.append(np.array([*offsets, (len(report), len(report))], np.int64))
+        return found
+
+    def _tokenized(self, report: str, **options: Any) -> Mapping[str, Any]:
         if not report.strip():
             raise BadData("a case has an empty report: nothing to train on or to score")
-        ids = self.processor.tokenizer(report, add_special_tokens=False)["input_ids"]
-        return [*ids, self._stop]
+        found: Mapping[str, Any] = self.processor.tokenizer(
+            report, add_special_tokens=False, **options
+        )
+        return found
 
     def batch(self, images: Sequence[Seen], reports: Sequence[str]) -> dict[str, torch.Tensor]:
         """Tensors of a teacher-forced pass, padded on the right.

@@ -11,6 +11,7 @@ import numpy as np
 
 from ctfw.engine.images import ImageBank
 from ctfw.scoring.evidence import Evidence
+from ctfw.scoring.sentences import cut
 from ctfw.types import Case, Volume
 from ctfw.volumes.sprite import outlines, write_sprite
 
@@ -20,7 +21,6 @@ def safe_name(case_id: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", case_id)
 
 
-_CLOSING = re.compile(r"\s?[.;!?]+")
 TYPICAL = 4
 """Findings of the case that is shown first; normal and very ill ones follow."""
 
@@ -82,7 +82,7 @@ class Browser:
                 "findings": [[item.label, item.positive] for item in found],
                 "verdict": verdict(found, other, role),
             }
-            for start, stop, found in _cut(text, self._labeler.evidence(text))
+            for start, stop, found in cut(text, self._labeler.evidence(text))
             if text[start:stop].strip()
         ]
 
@@ -105,25 +105,6 @@ def verdict(found: Iterable[Evidence], other: set[str], role: str) -> str:
         if mark in marks:
             return mark
     return ""
-
-
-def _cut(text: str, evidence: Sequence[Evidence]) -> list[tuple[int, int, list[Evidence]]]:
-    """(start, stop, findings) covering the whole text in order."""
-    spans: dict[tuple[int, int], list[Evidence]] = {}
-    for item in evidence:
-        closing = _CLOSING.match(text, item.end)  # the full stop stays with its sentence
-        spans.setdefault((item.start, closing.end() if closing else item.end), []).append(item)
-    pieces: list[tuple[int, int, list[Evidence]]] = []
-    at = 0
-    for (start, stop), found in sorted(spans.items()):
-        if start > at:
-            pieces.append((at, start, []))
-        if stop > at:
-            pieces.append((max(start, at), stop, found))
-            at = stop
-    if at < len(text):
-        pieces.append((at, len(text), []))
-    return pieces
 
 
 def spread(cases: Sequence[Case], count: int) -> list[Case]:

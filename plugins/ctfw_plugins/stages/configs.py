@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from ctfw.config import Strict
+from ctfw.config import Local, Strict
+from ctfw.scoring.conditions import parse
 from ctfw.settings import Generation, Training
 from ctfw.slots import FromCheckpoint, UseLabeler, UseLoss, UseMetric, UseNegativeSampler
 
@@ -60,3 +61,15 @@ class ReportConfig(Strict):
     browse_train: int = Field(
         6, ge=0, description="training cases shown, each with its negative image"
     )
+    fail_if: Annotated[list[str], Local()] = Field(
+        default_factory=list,
+        description="the run ends as failed, scores kept, where one holds: "
+        "[grounded_gain < 0.1]; NAME.low and NAME.high are the ends of an interval",
+    )
+
+    @field_validator("fail_if")
+    @classmethod
+    def _conditions(cls, texts: list[str]) -> list[str]:
+        for text in texts:
+            parse(text)
+        return texts

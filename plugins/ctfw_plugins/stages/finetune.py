@@ -16,6 +16,7 @@ from ctfw.contracts import Backbone, Loss, NegativeSampler
 from ctfw.engine.accelerator import make_optimizer
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
+from ctfw.engine.reliance import report_nll, swap_partners
 from ctfw.errors import UserError
 from ctfw.progress import bar
 from ctfw.runs.files import write_json, write_lines
@@ -23,7 +24,6 @@ from ctfw.types import Case, CaseTable, LossTerms, StepOutput
 from ctfw.volumes.sprite import write_sprite
 from ctfw_plugins.stages.configs import FinetuneConfig
 from ctfw_plugins.stages.pairs import Pairs, PairSource
-from ctfw_plugins.stages.reliance import report_nll, swap_partners
 from ctfw_plugins.stages.training import begin, set_rate, take_up
 
 EVALUATION_BATCH = 16

@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ctfw.contracts import Backbone, Labeler, Metric
 from ctfw.engine.accelerator import make_accelerator
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
+from ctfw.engine.reliance import Swaps, reference_nll, write_all
+from ctfw.page.drawings import save_drawings
 from ctfw.runs.files import read_lines, write_json, write_lines, write_text
-from ctfw.scoring.assess import Assessment, as_json, assess, generation_facts, per_case_csv
+from ctfw.scoring.assess import Assessment, as_json, assess
+from ctfw.scoring.conditions import (
+    ConditionMet,
+    check_names,
+    numbers_of,
+    parse_all,
+    reasons,
+)
+from ctfw.scoring.facts import generation_facts, per_case_csv
+from ctfw.scoring.likelihood import ReferenceNLL
 from ctfw.scoring.predictions import write_predictions
 from ctfw.types import Case, CaseTable, Prediction
 from ctfw_plugins.stages.browse import Browser, safe_name, spread
 from ctfw_plugins.stages.configs import ReportConfig
-from ctfw_plugins.stages.reliance import nll_under, swap_partners
-from ctfw_plugins.stages.writing import write_all
+
+CONDITIONS = ("own", "another", "noise", "blank")
+"""Images under which the references are read; `ctfw audit` has more."""
 
 
 class Report:
@@ -31,6 +41,11 @@ class Report:
         for block in config.metrics:
             name = block.name if block.name not in self.metrics else f"{block.name}-2"
             self.metrics[name] = context.build(block)
+        where = f"stages.{context.stage}.fail_if"
+        self.fail_if = parse_all(config.fail_if, where)
+        cheap = [not block.component.needs for block in config.metrics]
+        named = zip(self.metrics.values(), cheap, strict=True)
+        check_names(self.fail_if, named, len(self.labeler.names), where)
 
     def run(self, context: Context) -> StageResult:
         assert context.dataset is not None
@@ -42,24 +57,27 @@ class Report:
         train = context.dataset.cases("train")
         bank = TokenBank(context.images, backbone, frozen=True)
         bank.fill(list(cases), f"{context.stage}: read scans")
-        partners = swap_partners(list(cases), context.seed)
+        swaps = Swaps.of(bank, list(cases), context.seed)
 
-        own = self._write(backbone, bank, list(cases), context, "own")
-        swapped = self._write(backbone, bank, partners, context, "another")
+        own = self._write(backbone, swaps, "own", context)
+        swapped = self._write(backbone, swaps, "another", context)
         batch = self.config.generation.batch_size
-        nll = nll_under(backbone, bank, list(cases), context.seed, batch)
+        tokens = reference_nll(
+            backbone, swaps, CONDITIONS, batch, context.folder, context.stage, self.labeler
+        )
         found = assess(
             predictions(cases, own),
             self.metrics,
             self.labeler,
             list(train),
             predictions(cases, swapped),
-            nll,
-            self.config.resamples,
-            context.seed,
+            resamples=self.config.resamples,
+            seed=context.seed,
+            tokens=tokens,
         )
-        self._save(found, nll, backbone, cases, context)
-        self._browse(found, partners, backbone, bank, cases, context)
+        self._save(found, tokens, backbone, cases, context)
+        self._browse(found, swaps.partners, backbone, bank, cases, context)
+        self._judge(found, context)
         return StageResult({"predictions": "predictions.jsonl"}, headline(found))
 
     def _backbone(self, context: Context) -> Backbone:
@@ -69,22 +87,25 @@ class Report:
         return backbone
 
     def _write(
-        self,
-        backbone: Backbone,
-        bank: TokenBank,
-        shown: Sequence[Case],
-        context: Context,
-        what: str,
+        self, backbone: Backbone, swaps: Swaps, condition: str, context: Context
     ) -> list[tuple[str, str]]:
-        title = f"{context.stage}: write ({what} image)"
-        file = context.folder / f"generated.{what}.jsonl"
-        settings = self.config.generation
-        return write_all(backbone, bank, shown, settings, context.seed, file, title)
+        title = f"{context.stage}: write ({condition} image)"
+        file = context.folder / f"generated.{condition}.jsonl"
+        return write_all(backbone, swaps, condition, self.config.generation, file, title)
+
+    def _judge(self, found: Assessment, context: Context) -> None:
+        """Raise ConditionMet where `fail_if` says so; everything is saved by then."""
+        met = reasons(self.fail_if, numbers_of(found, generation_facts(found.predictions)))
+        if met:
+            raise ConditionMet(
+                f"stages.{context.stage}.fail_if: {'; '.join(met)}. The scores are kept: "
+                f"{context.folder / 'scores.json'}"
+            )
 
     def _save(
         self,
         found: Assessment,
-        nll: dict[str, np.ndarray],
+        tokens: ReferenceNLL,
         backbone: Backbone,
         cases: CaseTable,
         context: Context,
@@ -97,6 +118,7 @@ class Report:
             "generation": generation | {"prompt": backbone.prompt},
             "fingerprint": cases.fingerprint(),
             "labeler_agreement": self._agreement(cases),
+            "fail_if": [str(condition) for condition in self.fail_if],
         }
         write_predictions(
             context.folder / "predictions.jsonl", found.predictions, self.labeler.names
@@ -104,8 +126,9 @@ class Report:
         write_predictions(
             context.folder / "predictions.another.jsonl", found.another, self.labeler.names
         )
-        write_text(context.folder / "per_case.csv", per_case_csv(found, nll))
+        write_text(context.folder / "per_case.csv", per_case_csv(found, tokens=tokens))
         write_json(context.folder / "scores.json", scores)
+        save_drawings(context.folder, scores)
 
     def _agreement(self, cases: CaseTable) -> float | None:
         """Share of label cells in which the labeler, reading the reference, agrees with the data
