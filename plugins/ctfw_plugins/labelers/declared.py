@@ -24,3 +24,16 @@ def components() -> Iterator[Component]:
         configs.Chexpert14Config,
         "chest X-ray text to the 14 CheXpert observations, by rules",
     )
+    yield Component(
+        "radbert",
+        f"{folder}.radbert:RadBert",
+        configs.RadBertConfig,
+        "chest CT text to the 18 CT-RATE labels, by CT-RATE's own classifier",
+        needs=("torch", "transformers>=5.0", "safetensors"),
+    )
+    yield Component(
+        "llm",
+        f"{folder}.llm:Llm",
+        configs.LlmConfig,
+        "any text to labels of your choice, by a language model behind an endpoint",
+    )
