@@ -2,39 +2,228 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from ctfw.config import Strict
+from ctfw.config import Local, MustExist, Strict
+from ctfw.endpoint import Endpoint
+
+ProtocolName = Literal["r2gen", "vlm3d", "coco_ptb", "sacrebleu", "rouge_score", "whitespace"]
 
 
-class BleuConfig(Strict):
+class TextConfig(Strict):
+    """What all text metrics have in common."""
+
+    protocol: ProtocolName = Field(
+        "r2gen", description="tokeniser and conventions; numbers of two protocols do not compare"
+    )
+    ptb: Literal["python", "java"] = Field(
+        "python",
+        description="for coco_ptb: our tokeniser, or Stanford's (needs Java and pycocoevalcap)",
+    )
+
+
+class BleuConfig(TextConfig):
     """Corpus BLEU."""
 
     n: int = Field(4, ge=1, le=8, description="BLEU-1 to BLEU-n, each cumulative")
-    protocol: Literal["r2gen", "whitespace", "vlm3d"] = Field(
-        "r2gen", description="tokeniser; numbers of different protocols do not compare"
-    )
-    smoothing: Literal["none", "coco"] = Field(
-        "none", description="none is exact; coco has the 1e-15 and 1e-9 guards of coco-caption"
+    smoothing: Literal["protocol", "none", "coco", "exp"] = Field(
+        "protocol",
+        description="the protocol's; or none, coco (guards of 1e-15 and 1e-9), exp (sacrebleu)",
     )
 
 
-class RougeLConfig(Strict):
+class RougeConfig(TextConfig):
+    """What ROUGE-L and ROUGE-N have in common."""
+
+    stem: bool = Field(
+        False, description="compare Porter stems; only rouge_score has this, and says so"
+    )
+
+    @model_validator(mode="after")
+    def _stem_has_a_protocol(self) -> Self:
+        if self.stem and self.protocol != "rouge_score":
+            raise ValueError(f"stem: the protocol {self.protocol} has no stemming; use rouge_score")
+        return self
+
+
+class RougeLConfig(RougeConfig):
     """ROUGE-L."""
 
-    protocol: Literal["r2gen", "whitespace", "vlm3d", "rouge-score"] = Field(
-        "r2gen", description="tokeniser; rouge-score with beta 1 is the package of that name"
+    beta: float | None = Field(
+        None, gt=0, description="weight of recall; by default the protocol's 1.2 or 1"
     )
-    beta: float = Field(
-        1.2, gt=0, description="weight of recall: 1.2 is coco-caption's, 1 is rouge-score's"
+    by_sentence: bool = Field(
+        False, description="ROUGE-Lsum, sentences divided by line breaks; only rouge_score has it"
+    )
+
+    @model_validator(mode="after")
+    def _sentences_have_a_protocol(self) -> Self:
+        if self.by_sentence and (self.protocol != "rouge_score" or self.beta not in (None, 1)):
+            raise ValueError("by_sentence: ROUGE-Lsum needs the protocol rouge_score and beta 1")
+        return self
+
+
+class LabelConfig(Strict):
+    """What all metrics over labels have in common."""
+
+    reference: Literal["text", "dataset"] = Field(
+        "text",
+        description="text: the labeler reads the reference too; dataset: the data set's own labels",
+    )
+    labels: tuple[str, ...] = Field((), description="only these labels; empty: all")
+
+
+class CoverageConfig(LabelConfig):
+    """Share of the reference's findings that the report states."""
+
+
+class AccuracyConfig(LabelConfig):
+    """Label-wise accuracy and its companions."""
+
+
+class CoverageBySizeConfig(LabelConfig):
+    """Coverage of findings by their size in millimetres."""
+
+    sizes: Literal["auto", "dataset", "text"] = Field(
+        "auto",
+        description="dataset: its table of lesions; text: what the reference says of the finding; "
+        "auto: dataset where it has one",
     )
 
 
-class CoverageConfig(Strict):
-    """Coverage has no settings."""
+class LocalJudge(Strict):
+    """GREEN's judge as a model of this machine."""
+
+    use: Literal["transformers"] = Field(description="a folder of transformers, run here")
+    weights: Annotated[Path, Local(), MustExist("folder")] = Field(
+        description="folder with the judge, e.g. a copy of StanfordAIMI/GREEN-radllama2-7b"
+    )
+    template: Literal["published", "own"] = Field(
+        "published", description="chat template: GREEN's, or the tokenizer's for another judge"
+    )
+    max_length: int = Field(
+        2048, ge=64, description="tokens of prompt and answer together; 2048 as published"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="type of the weights; auto: float16 on a GPU as published, else float32"
+    )
+    device: Annotated[str, Local()] = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:0, ..."
+    )
+    batch_size: int = Field(8, ge=1, description="questions answered together; 8 as published")
 
 
-class AccuracyConfig(Strict):
-    """Accuracy has no settings."""
+class ServedJudge(Endpoint):
+    """GREEN's judge behind an address, e.g. served by vLLM."""
+
+    use: Literal["openai"] = Field(description="a server of OpenAI's chat protocol")
+    template: Literal["published", "own"] = Field(
+        "own", description="own: the server's chat template; published: GREEN's, sent as raw text"
+    )
+    eos: str = Field("</s>", description="end-of-turn token that GREEN's template writes")
+    max_tokens: int = Field(1024, ge=1, description="longest answer; a longer one is cut, counted")
+    workers: Annotated[int, Local()] = Field(8, ge=1, description="questions under way at once")
+
+
+class GreenConfig(Strict):
+    """GREEN: a language model counts errors and matched findings (made for chest X-ray)."""
+
+    generator: Annotated[LocalJudge | ServedJudge, Field(discriminator="use")] = Field(
+        description="who judges: {use: transformers, weights: ...} or {use: openai, base_url: ...}"
+    )
+    cut: Literal["300-words", "none"] = Field(
+        "300-words", description="each report is cut to its first 300 words, as published, or not"
+    )
+    strict: bool = Field(
+        False, description="NaN, with the reason, where an answer cannot be read; else 0 or 1"
+    )
+    cache: Annotated[Path | None, Local()] = Field(
+        None, description="folder that keeps answers; null: the cache folder of ctfw"
+    )
+
+
+class BertScoreConfig(Strict):
+    """BERTScore: similarity of contextual token embeddings."""
+
+    weights: Annotated[Path, Local(), MustExist("folder")] = Field(
+        description="folder with an encoder and its tokenizer, e.g. a copy of roberta-large"
+    )
+    layer: int | None = Field(
+        None, ge=0, description="hidden layer that is compared (17 for roberta-large); null: last"
+    )
+    idf: bool = Field(False, description="weigh tokens by their rarity in the references")
+    baseline: float | None = Field(
+        None, lt=1, description="b of the rescaling (x - b) / (1 - b); null: no rescaling"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="type of the weights"
+    )
+    device: Annotated[str, Local()] = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:0, ..."
+    )
+    batch_size: Annotated[int, Local()] = Field(16, ge=1, description="texts encoded together")
+
+
+class RadGraphConfig(Strict):
+    """F1 of the entities and relations that RadGraph finds (made for chest X-ray)."""
+
+    model: Literal["radgraph", "radgraph-xl", "modern-radgraph-xl"] = Field(
+        "radgraph-xl", description="which model of the package `radgraph`"
+    )
+    weights: Annotated[Path, Local(), MustExist("folder")] = Field(
+        description="folder that holds the unpacked model in a subfolder of its name"
+    )
+    tokenizers: Annotated[Path | None, Local()] = Field(
+        None, description="cache of the hub with the tokenizer of the model; null: the usual one"
+    )
+    device: Annotated[str, Local()] = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:0, ..."
+    )
+
+
+class RateScoreConfig(Strict):
+    """RaTEScore: similarity of medical entities, aware of negation (made for chest X-ray)."""
+
+    entities: Annotated[Path, Local(), MustExist("folder")] = Field(
+        description="folder with the model that finds entities, a copy of RaTE-NER-Deberta"
+    )
+    embeddings: Annotated[Path, Local(), MustExist("folder")] = Field(
+        description="folder with the model that compares entities, a copy of BioLORD-2023-C"
+    )
+    matrix: Literal["long", "short"] = Field(
+        "long", description="published weights of pairs of types: for long or for short reports"
+    )
+    device: Annotated[str, Local()] = Field(
+        "auto", pattern=r"^(auto|cpu|cuda)$", description="auto, cpu or cuda"
+    )
+
+
+class RougeNConfig(RougeConfig):
+    """ROUGE-1 and ROUGE-2."""
+
+    protocol: ProtocolName = Field(
+        "rouge_score", description="tokeniser; numbers of two protocols do not compare"
+    )
+    n: tuple[int, ...] = Field((1, 2), min_length=1, description="n-grams that are counted")
+
+    @field_validator("n")
+    @classmethod
+    def _n_is_an_order(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(1 <= n <= 9 for n in value) or len(set(value)) < len(value):
+            raise ValueError(f"n: numbers from 1 to 9, each once, not {list(value)}")
+        return value
+
+
+class CiderConfig(TextConfig):
+    """CIDEr-D."""
+
+
+class MeteorConfig(TextConfig):
+    """METEOR as nltk computes it."""
+
+    synonyms: Literal["if-installed", "never", "required"] = Field(
+        "if-installed", description="WordNet synonyms; the signature says whether they were used"
+    )

@@ -31,3 +31,9 @@ def components() -> Iterator[Component]:
         configs.AccuracyConfig,
         "label-wise accuracy with specificity, macro and micro F1, CRG",
     )
+    yield Component(
+        "green",
+        f"{folder}.green:Green",
+        configs.GreenConfig,
+        "errors and matched findings, counted by a language model (made for chest X-ray)",
+    )
