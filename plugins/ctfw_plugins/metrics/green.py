@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ctfw.answers import AnswerCache
+from ctfw.scoring.labels import mean_defined
 from ctfw.types import CaseTable, Prediction, Scores
 from ctfw_plugins.metrics import green_parse as parse
 from ctfw_plugins.metrics.configs import GreenConfig
@@ -108,7 +109,7 @@ class Green:
         mode = "strict" if self.config.strict else "as published"
         notes = [*self._notes(results), *self._cuts(references, candidates)]
         return Scores(
-            values={name: _mean(values) for name, values in per_case.items()},
+            values={name: float(mean_defined(values)) for name, values in per_case.items()},
             protocol=f"mean of cases|cut:{self.config.cut}|{mode}|{self._judge.signature}",
             per_case=per_case,
             notes=tuple(notes) if results else ("no predictions to score",),
@@ -163,9 +164,3 @@ def _unasked(reference: str, candidate: str) -> GreenResult:
     if not _full(reference):
         return GreenResult(np.nan, np.nan, _NONE, _NONE, EMPTY_REFERENCE)
     return GreenResult(0.0, 0, _NONE, _NONE, EMPTY_CANDIDATE)
-
-
-def _mean(values: np.ndarray) -> float:
-    """The mean of what is defined; NaN where nothing is."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
