@@ -14,6 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+    from ctfw.scoring.evidence import Evidence
+
 HU = "hu"
 RAW = "raw"
 NORMALISED = "normalised"
@@ -240,6 +242,8 @@ class Prediction:
     """One generated report beside its reference.
 
     labels, reference_labels  (L,) int8 from one labeler on both texts (or the data set's)
+    evidence, reference_evidence  sentences that mention a label, stated or denied; None where the
+                              labeler gives no evidence
     finish                    "stop" (end of turn) or "length" (cut at max_new_tokens)
     """
 
@@ -250,6 +254,8 @@ class Prediction:
     labels: np.ndarray | None = None
     reference_labels: np.ndarray | None = None
     finish: str = "stop"
+    evidence: tuple[Evidence, ...] | None = None
+    reference_evidence: tuple[Evidence, ...] | None = None
 
 
 @dataclass(frozen=True)

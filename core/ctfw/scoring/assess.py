@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ctfw.contracts import Labeler, Metric
+from ctfw.scoring.evidence import evidence_of
 from ctfw.scoring.facts import fingerprint
 from ctfw.scoring.floors import (
     LABEL_FLOORS,
@@ -27,7 +28,7 @@ from ctfw.scoring.likelihood import ReferenceNLL, by_finding, by_group, reliance
 from ctfw.scoring.memo import Remembering
 from ctfw.scoring.resample import Estimate, paired_difference
 from ctfw.scoring.table import Kind, ScoreTable, build_table
-from ctfw.types import Case, Prediction, Scores
+from ctfw.types import Case, CaseTable, Prediction, Scores
 
 ROW_LABELS = {
     "model": "this model",
@@ -97,6 +98,7 @@ def assess(
     *,
     others: Mapping[str, Sequence[Prediction]] | None = None,
     tokens: ReferenceNLL | None = None,
+    cases: CaseTable | None = None,
 ) -> Assessment:
     """Score predictions beside the floors that `train` gives and beside `another` patient's image.
 
@@ -105,6 +107,7 @@ def assess(
     nll      (N,) per-token NLL of the references under "own" and the other images
     others   the same model's reports under further images, e.g. "noise"
     tokens   NLL of each token of the references; `nll` follows from it where it is not given
+    cases    what the data set knows of the predictions' cases, for metrics that ask it
     """
     labeler = Remembering(labeler) if labeler is not None else None
     made = with_labels(predictions, labeler)
@@ -114,7 +117,7 @@ def assess(
     floors = text_floors(list(train), made, labeler, seed) if train else Floors({}, (_NO_TRAIN,))
     if nll is None and tokens is not None:
         nll = {name: tokens.per_case(name) for name in tokens.tokens}
-    scores = _scores(made, swapped, floors, metrics, labeler)
+    scores = _scores(made, swapped, floors, metrics, labeler, cases)
     kinds: dict[str, Kind] = {f"{name}-image": "reliance" for name in swapped}
     table = build_table(scores, patients, kinds | dict.fromkeys(ORACLES, "oracle"), resamples, seed)
     return Assessment(
@@ -141,6 +144,7 @@ def _scores(
     floors: Floors,
     metrics: Mapping[str, Metric],
     labeler: Labeler | None,
+    cases: CaseTable | None,
 ) -> dict[str, dict[str, Scores]]:
     """Row name -> metric name -> scores, in the order in which they are shown."""
     rows = {"model": made} | {f"{name}-image": each for name, each in swapped.items()}
@@ -150,7 +154,7 @@ def _scores(
     signature = labeler.signature if labeler is not None else ""
     names = labeler.names if labeler is not None else ()
     return {
-        name: score_all(metrics, row, name in LABEL_FLOORS, signature, names)
+        name: score_all(metrics, row, name in LABEL_FLOORS, signature, names, cases)
         for name, row in rows.items()
     }
 
@@ -161,9 +165,11 @@ def with_labels(predictions: Sequence[Prediction], labeler: Labeler | None) -> l
         return list(predictions)
     generated = labeler.label([p.generated for p in predictions])
     reference = labeler.label([p.reference for p in predictions])
+    shown = evidence_of(labeler, [p.generated for p in predictions])
+    wanted = evidence_of(labeler, [p.reference for p in predictions])
     return [
-        replace(p, labels=g, reference_labels=r)
-        for p, g, r in zip(predictions, generated, reference, strict=True)
+        replace(p, labels=g, reference_labels=r, evidence=s, reference_evidence=w)
+        for p, g, r, s, w in zip(predictions, generated, reference, shown, wanted, strict=True)
     ]
 
 

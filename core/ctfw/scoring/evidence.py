@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from ctfw.contracts import Labeler
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +24,12 @@ class Evidence:
     end: int
     label: str
     positive: bool
+
+
+def evidence_of(labeler: Labeler | None, texts: Sequence[str]) -> list[tuple[Evidence, ...] | None]:
+    """The evidence in each text; None for each where the labeler gives none."""
+    read = getattr(labeler, "evidence", None)
+    if read is None:
+        return [None] * len(texts)
+    found = {text: tuple(read(text)) for text in dict.fromkeys(texts)}
+    return [found[text] for text in texts]

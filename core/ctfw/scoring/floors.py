@@ -14,10 +14,11 @@ import numpy as np
 
 from ctfw.contracts import Labeler, Metric
 from ctfw.errors import BadData
+from ctfw.scoring.evidence import evidence_of
 from ctfw.scoring.ngrams import NgramTable, bleu
 from ctfw.scoring.tokens import tokenise
 from ctfw.seed import stream
-from ctfw.types import Case, Prediction, Scores
+from ctfw.types import Case, CaseTable, Prediction, Scores
 
 TEXT_FLOORS = ("constant", "frequent", "random")
 LABEL_FLOORS = ("all-negative", "all-positive", "label-prior")
@@ -104,6 +105,7 @@ def score_all(
     labels_only: bool = False,
     labeler: str = "",
     label_names: Sequence[str] = (),
+    cases: CaseTable | None = None,
 ) -> dict[str, Scores]:
     """Scores by metric; a row that has labels only is left out of the text metrics.
 
@@ -113,7 +115,7 @@ def score_all(
     scored: dict[str, Scores] = {}
     for name, metric in metrics.items():
         if metric.needs_labels or not labels_only:
-            scores = metric.score(predictions, label_names=label_names)
+            scores = metric.score(predictions, cases, label_names)
             if labeler and metric.needs_labels:
                 scores = replace(scores, protocol=f"{scores.protocol}|{labeler}")
             scored[name] = scores
@@ -172,7 +174,7 @@ def _prior(labels: np.ndarray, predictions: Sequence[Prediction], seed: int) -> 
 
 
 def _labels_only(prediction: Prediction, labels: np.ndarray) -> Prediction:
-    return replace(prediction, generated="", finish="stop", labels=labels)
+    return replace(prediction, generated="", finish="stop", labels=labels, evidence=None)
 
 
 def _best_constant(reports: Sequence[str], rng: np.random.Generator, sample: int) -> int:
@@ -214,7 +216,8 @@ def _as_predictions(
         labels = list(labeler.label([case.report for case in cases]))
     else:
         labels = [case.labels for case in cases]
+    shown = evidence_of(labeler, [case.report for case in cases])
     return [
-        replace(prediction, generated=case.report, finish="stop", labels=row)
-        for case, prediction, row in zip(cases, predictions, labels, strict=True)
+        replace(prediction, generated=case.report, finish="stop", labels=row, evidence=said)
+        for case, prediction, row, said in zip(cases, predictions, labels, shown, strict=True)
     ]

@@ -27,6 +27,18 @@ def split_counts(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     return tp, fp, fn, tn
 
 
+def mean_statistics(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """K columns (N,) with NaN where a case has no value -> (N, 2 * K): values, then whether."""
+    table = np.stack([np.asarray(column, float) for column in columns], axis=1)
+    return np.concatenate([np.nan_to_num(table), ~np.isnan(table)], axis=1)
+
+
+def mean_values(sums: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """(..., 2 * K) sums of `mean_statistics` -> the mean of each column over its cases."""
+    means = ratio(sums[..., : len(names)], sums[..., len(names) :])
+    return {name: means[..., i] for i, name in enumerate(names)}
+
+
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """top / bottom, NaN where the bottom is 0."""
     top, bottom = np.broadcast_arrays(np.asarray(top, float), np.asarray(bottom, float))
@@ -45,17 +57,32 @@ def mean_defined(values: np.ndarray, weights: np.ndarray | None = None) -> np.nd
     return ratio(np.where(valid, values * weight, 0.0).sum(-1), weight.sum(-1))
 
 
+def report_recall(counts: np.ndarray) -> np.ndarray:
+    """(N, 4 * L) counts -> (N,) recall of each report; NaN where its reference has no positive."""
+    tp, _, fn, _ = split_counts(counts)
+    return ratio(tp.sum(-1), (tp + fn).sum(-1))
+
+
+def report_jaccard(counts: np.ndarray) -> np.ndarray:
+    """(N, 4 * L) counts -> (N,) shared over all positives of a report; 1 where neither has one.
+
+    Godbole and Sarawagi (2004) call its mean the accuracy of a multi-label classifier.
+    """
+    tp, fp, fn, _ = (part.sum(-1) for part in split_counts(counts))
+    return np.where(tp + fp + fn > 0, ratio(tp, tp + fp + fn), 1.0)
+
+
 def coverage_values(sums: np.ndarray) -> dict[str, np.ndarray]:
     """(..., 4 * L + 2) sums -> the coverages; the last two columns are recall per report and 1.
 
-    coverage         found positives over all positives (pooled recall of lesions)
+    coverage         found positives over all positives (pooled recall of findings)
     coverage-report  mean recall of the reports that have a positive
     coverage-macro   mean recall of the labels that have a positive
     """
     tp, _, fn, _ = split_counts(sums[..., :-2])
     return {
         "coverage": ratio(tp.sum(-1), (tp + fn).sum(-1)),
-        "coverage-report": ratio(sums[..., -2], sums[..., -1]),
+        "coverage-report": mean_values(sums[..., -2:], ("",))[""],
         "coverage-macro": mean_defined(ratio(tp, tp + fn)),
     }
 
@@ -63,10 +90,7 @@ def coverage_values(sums: np.ndarray) -> dict[str, np.ndarray]:
 def coverage_statistics(reference: np.ndarray, generated: np.ndarray) -> np.ndarray:
     """(N, 4 * L + 2): the counts, then the report's recall and whether it has a positive."""
     counts = label_counts(reference, generated)
-    tp, _, fn, _ = split_counts(counts)
-    recall = ratio(tp.sum(-1), (tp + fn).sum(-1))
-    has = ~np.isnan(recall)
-    return np.column_stack([counts, np.where(has, recall, 0.0), has])
+    return np.concatenate([counts, mean_statistics([report_recall(counts)])], axis=1)
 
 
 def accuracy_values(sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -99,11 +123,6 @@ def accuracy_values(sums: np.ndarray) -> dict[str, np.ndarray]:
 def crg(sensitivity: np.ndarray, specificity: np.ndarray) -> np.ndarray:
     """1 / (5 - 2 (Se + Sp)), from 0.2 (all wrong) over 1/3 (label-independent) to 1."""
     return 1.0 / (5.0 - 2.0 * (sensitivity + specificity))
-
-
-def macro_f1(reference: np.ndarray, generated: np.ndarray) -> float:
-    """Macro F1 of two (N, L) matrices; labels without a reference positive are left out."""
-    return float(accuracy_values(label_counts(reference, generated).sum(0))["macro-f1"])
 
 
 def per_label(

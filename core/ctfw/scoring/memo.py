@@ -16,6 +16,7 @@ class Remembering:
     def __init__(self, labeler: Labeler) -> None:
         self.names = labeler.names
         self.signature = labeler.signature
+        self.evidence = getattr(labeler, "evidence", None)
         self._labeler: Any = labeler
         self._rows: dict[str, np.ndarray] = {}
 
