@@ -18,7 +18,9 @@ SETTINGS: dict[str, dict[str, Any]] = {"ct-rate": {"root": "somewhere"}}
 
 
 @pytest.mark.parametrize("component", BUILTINS, ids=lambda c: f"{c.kind}-{c.name}")
-def test_builtin_keeps_its_contract(component: Component) -> None:
+def test_builtin_keeps_its_contract(component: Component, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Adapters import their package when they are built, so their class is checked without it.
+    monkeypatch.setattr(Component, "missing", lambda self: [])
     assert_component(component.kind, component, SETTINGS.get(component.name))
 
 

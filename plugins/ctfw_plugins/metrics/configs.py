@@ -155,8 +155,10 @@ class BertScoreConfig(Strict):
         None, ge=0, description="hidden layer that is compared (17 for roberta-large); null: last"
     )
     idf: bool = Field(False, description="weigh tokens by their rarity in the references")
-    baseline: float | None = Field(
-        None, lt=1, description="b of the rescaling (x - b) / (1 - b); null: no rescaling"
+    baseline: tuple[float, float, float] | None = Field(
+        None,
+        description="b of precision, recall and F for the rescaling (x - b) / (1 - b), as in the "
+        "baseline files of bert-score; null: no rescaling",
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="type of the weights"

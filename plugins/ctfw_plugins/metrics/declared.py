@@ -11,13 +11,39 @@ from ctfw_plugins.metrics import configs
 def components() -> Iterator[Component]:
     """One declaration per metric."""
     folder = "ctfw_plugins.metrics"
-    yield Component("bleu", f"{folder}.bleu:Bleu", configs.BleuConfig, "corpus BLEU-1 to BLEU-n")
+    yield Component(
+        "bleu",
+        f"{folder}.bleu:Bleu",
+        configs.BleuConfig,
+        "corpus BLEU-1 to BLEU-n",
+        revision=2,
+    )
     yield Component(
         "rouge-l",
         f"{folder}.rouge_l:RougeL",
         configs.RougeLConfig,
-        "longest common subsequence",
+        "longest common subsequence, in the way of coco-caption or of rouge-score",
         needs=("rapidfuzz",),
+        revision=2,
+    )
+    yield Component(
+        "rouge-n",
+        f"{folder}.rouge_n:RougeN",
+        configs.RougeNConfig,
+        "ROUGE-1 and ROUGE-2: common n-grams",
+        needs=("rapidfuzz",),
+    )
+    yield Component(
+        "cider",
+        f"{folder}.cider:Cider",
+        configs.CiderConfig,
+        "CIDEr-D: n-grams weighted by how rare they are; mostly length on long reports",
+    )
+    yield Component(
+        "meteor",
+        f"{folder}.meteor:Meteor",
+        configs.MeteorConfig,
+        "METEOR of nltk: words, stems and synonyms; not METEOR 1.5",
     )
     yield Component(
         "coverage",
@@ -32,8 +58,35 @@ def components() -> Iterator[Component]:
         "label-wise accuracy with specificity, macro and micro F1, CRG",
     )
     yield Component(
+        "coverage-by-size",
+        f"{folder}.coverage_by_size:CoverageBySize",
+        configs.CoverageBySizeConfig,
+        "coverage of findings below 3, of 3 to 6, of 6 to 10 and above 10 mm",
+    )
+    yield Component(
         "green",
         f"{folder}.green:Green",
         configs.GreenConfig,
         "errors and matched findings, counted by a language model (made for chest X-ray)",
+    )
+    yield Component(
+        "bertscore",
+        f"{folder}.bertscore:BertScore",
+        configs.BertScoreConfig,
+        "similarity of contextual token embeddings",
+        needs=("torch", "transformers>=5.0", "safetensors"),
+    )
+    yield Component(
+        "radgraph",
+        f"{folder}.radgraph:RadGraphF1",
+        configs.RadGraphConfig,
+        "F1 of entities and relations found by RadGraph (made for chest X-ray)",
+        needs=("radgraph>=0.1.18",),
+    )
+    yield Component(
+        "ratescore",
+        f"{folder}.ratescore:RateScore",
+        configs.RateScoreConfig,
+        "similarity of medical entities, aware of negation (made for chest X-ray)",
+        needs=("RaTEScore", "medspacy"),
     )

@@ -1,0 +1,167 @@
+"""RadGraph F1: entities and relations that a model finds in both reports (chest X-ray).
+
+Jain et al., "RadGraph", NeurIPS Datasets 2021; the three rewards are those of Delbrouck et al.,
+Findings of EMNLP 2022: simple compares (tokens, label) of entities, partial also whether an entity
+has a relation, complete the relations themselves. The package `radgraph` does the work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctfw.errors import BadCheckpoint, MissingPackage, UserError
+from ctfw.local_models import device_of, offline
+from ctfw.progress import track
+from ctfw.scoring.labels import mean_defined
+from ctfw.types import CaseTable, Prediction, Scores
+from ctfw_plugins.metrics.configs import RadGraphConfig
+
+NAMES = ("radgraph-simple", "radgraph-partial", "radgraph-complete")
+SETTING = "radgraph.weights"
+INSTALL = "pip install 'radgraph>=0.1.18'"
+_SAFE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # the package loads weights.th without weights_only
+
+
+class RadGraphF1:
+    """Values `radgraph-simple`, `radgraph-partial` and `radgraph-complete`, means of cases.
+
+    An empty generated text scores 0; an empty reference gives NaN, and the notes count it.
+    """
+
+    needs_labels = False
+
+    def __init__(self, config: RadGraphConfig, context: Any = None) -> None:
+        self.config = config
+
+    def score(
+        self,
+        predictions: Sequence[Prediction],
+        cases: CaseTable | None = None,
+        label_names: Sequence[str] = (),
+    ) -> Scores:
+        """Raises MissingPackage without `radgraph`, UserError without its weights."""
+        table = np.full((len(predictions), 3), np.nan)
+        asked = []
+        for row, prediction in enumerate(predictions):
+            if prediction.reference.strip() and prediction.generated.strip():
+                asked.append(row)
+            elif prediction.reference.strip():
+                table[row] = 0.0
+        for row in track(asked, "RadGraph", len(asked)):
+            table[row] = self._rewards(predictions[row])
+        columns = {name: table[:, i] for i, name in enumerate(NAMES)}
+        return Scores(
+            values={name: float(mean_defined(column)) for name, column in columns.items()},
+            protocol=f"mean of cases|{self.config.model}|package:{self._version}",
+            per_case=columns,
+            notes=tuple(self._notes(predictions, table[asked])),
+        )
+
+    def _rewards(self, prediction: Prediction) -> np.ndarray:
+        """(3,) simple, partial and complete F1 of one pair; NaN where the package fails on it."""
+        try:
+            with quiet():
+                _, rewards, *_ = self._scorer(
+                    refs=[prediction.reference], hyps=[prediction.generated]
+                )
+        except KeyError:  # it prints what went wrong with a text, goes on, and misses the result
+            return np.full(len(NAMES), np.nan)
+        table = np.asarray(rewards, float)
+        if table.shape != (len(NAMES), 1):
+            raise UserError(
+                f"radgraph {self._version} gives rewards of shape {table.shape} for one pair, not "
+                f"three lists of one: install another version ({INSTALL})"
+            )
+        return table[:, 0]
+
+    @cached_property
+    def _scorer(self) -> Any:
+        """The package's scorer; it downloads what it does not find, so the folder is checked."""
+        config = self.config
+        package = self._package
+        folder = config.weights.expanduser()
+        inner = folder / config.model
+        if not (inner / "config.json").is_file() or not (inner / "weights.th").is_file():
+            raise UserError(
+                f"{SETTING}: {inner} lacks config.json or weights.th. Nothing is downloaded here: "
+                f"unpack {config.model}.tar.gz of StanfordAIMI/RRG_scorers into it"
+            )
+        device = device_of(config.device, "radgraph.device")
+        number = -1 if device == "cpu" else int(device.partition(":")[2] or 0)
+        try:
+            with quiet():
+                return package.F1RadGraph(
+                    reward_level="all",
+                    model_type=config.model,
+                    model_cache_dir=str(folder),
+                    tokenizer_cache_dir=_text(config.tokenizers),
+                    cuda=number,
+                )
+        except MemoryError:
+            raise
+        except Exception as error:  # what the package raises has no common base
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise BadCheckpoint(
+                f"{SETTING}: radgraph cannot load {inner}: {reason}. It also needs the tokenizer "
+                "and the configuration of the encoder that config.json names, in the cache of the "
+                "hub (radgraph.tokenizers)"
+            ) from error
+
+    @cached_property
+    def _package(self) -> Any:
+        try:
+            with quiet():
+                return importlib.import_module("radgraph")
+        except ImportError as error:
+            raise MissingPackage(
+                f"metric 'radgraph' needs the package radgraph ({error}); run: {INSTALL}"
+            ) from error
+
+    @cached_property
+    def _version(self) -> str:
+        try:
+            return metadata.version("radgraph")
+        except metadata.PackageNotFoundError:
+            return "unknown"
+
+    def _notes(self, predictions: Sequence[Prediction], found: np.ndarray) -> Iterator[str]:
+        if not predictions:
+            yield "no predictions to score"
+            return
+        yield "radgraph: trained on chest X-ray reports; entities of CT may not be found"
+        if empty := sum(not p.reference.strip() for p in predictions):
+            yield f"radgraph: {empty} references are empty: NaN, left out of the means"
+        blank = sum(not p.generated.strip() and bool(p.reference.strip()) for p in predictions)
+        if blank:
+            yield f"radgraph: {blank} generated texts are empty: 0"
+        if failed := int(np.isnan(found).any(1).sum()):
+            yield f"radgraph: {failed} pairs on which the package fails: NaN"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No network, no pickles, and nothing of what the package prints among our results."""
+    before = os.environ.get(_SAFE)
+    os.environ[_SAFE] = "1"
+    try:
+        with offline(), redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE]
+        else:
+            os.environ[_SAFE] = before
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.expanduser())
