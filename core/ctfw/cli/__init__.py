@@ -40,6 +40,7 @@ VERBS: dict[str, Verb] = {
     "inspect": Verb("ctfw.cli.inspect:inspect", "Show what the model sees of a scan.", SCANS),
     "generate": Verb("ctfw.cli.generate:generate", "Write the report of a scan.", SCANS),
     "score": Verb("ctfw.cli.score:score", "Score a run or anyone's predictions.", SCANS),
+    "audit": Verb("ctfw.cli.audit:audit", "Measure how much a model uses its image.", SCANS),
     "validate": Verb("ctfw.cli.validate:validate", "Check recipes without running them.", RECIPES),
     "doctor": Verb("ctfw.cli.doctor:doctor", "Look for trouble before a run.", RECIPES),
     "show": Verb("ctfw.cli.show:show", "Print a recipe or a run with every default.", RECIPES),

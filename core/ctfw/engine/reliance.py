@@ -22,7 +22,7 @@ from ctfw.runs.files import append_line, read_lines, write_lines
 from ctfw.scoring.likelihood import Marks, ReferenceNLL, marks
 from ctfw.seed import stream
 from ctfw.settings import Generation
-from ctfw.types import Case
+from ctfw.types import Case, Prediction
 
 CONDITIONS = ("own", "another", *ALTERED)
 _DIGITS = 5  # of a token's NLL in nats, on disk and so in every number that is made of it
@@ -183,6 +183,14 @@ def write_all(
     every = range(len(swaps.cases))
     lines = in_batches(work, every, settings.batch_size, file, title)
     return [(str(line["text"]), str(line["finish"])) for line in lines]
+
+
+def predictions(cases: Sequence[Case], texts: Sequence[tuple[str, str]]) -> list[Prediction]:
+    """One prediction per case, in order; texts are (text, "stop" or "length")."""
+    return [
+        Prediction(case.id, case.patient, text, case.report, finish=finish)
+        for case, (text, finish) in zip(cases, texts, strict=True)
+    ]
 
 
 def in_batches(

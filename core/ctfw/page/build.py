@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ctfw.errors import UserError
-from ctfw.page import cases, figures, overview, reliance_figures, validation
+from ctfw.page import cases, figures, overview, validation
 from ctfw.page.canvas import Picture
 from ctfw.page.headlines import headlines
 from ctfw.page.reading import read_run
 from ctfw.page.records import ReportStage, Run, TrainLog
+from ctfw.page.view import asset, environment, score_view, style
 from ctfw.runs.files import write_text
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-_STYLES = ("style.css", "browser.css", "print.css")
 _SCRIPTS = ("viewer.js", "browser.js")
 
 
@@ -44,7 +39,7 @@ def render(run: Run) -> str:
     """The page as text."""
     from markupsafe import Markup
 
-    script = "\n".join(_asset(name) for name in _SCRIPTS)
+    script = "\n".join(asset(name) for name in _SCRIPTS)
     return (
         environment()
         .get_template("page.html.j2")
@@ -68,34 +63,6 @@ def render(run: Run) -> str:
             svg=Markup,
         )
     )
-
-
-def environment() -> Environment:
-    """The templates of the page, with the filters that they use."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("ctfw.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["number"] = number
-    made.filters["span"] = overview.span
-    return made
-
-
-def style() -> str:
-    """The style sheet of the page."""
-    return "\n".join(_asset(name) for name in _STYLES)
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A score as text, with a real minus sign; a dash where it is undefined."""
-    if value is None:
-        return "–"
-    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def _top(run: Run) -> list[Any]:
@@ -136,36 +103,10 @@ def _test(test: ReportStage) -> dict[str, Any]:
     data = cases.browser_data(test)
     view: dict[str, Any] = {
         "name": test.name,
-        "scores": test.scores,
+        "scores": None,
         "browser": data,
         "labels": cases.filter_labels(data["cases"]),
         "printed": cases.printed_cases(test),
         "label_pictures": [],
     }
-    if test.scores:
-        labels = test.scores.labels
-        shown, every = overview.split_columns(test.scores.table)
-        view |= {
-            "columns": shown,
-            "every_column": every,
-            "rows": overview.ordered_rows(test.scores.table),
-            "protocols": overview.protocols(test.scores.table),
-            "generation": overview.generation_sentences(test.scores.generation),
-            "likelihood": overview.likelihood_table(test.scores.reliance),
-            "image_picture": reliance_figures.image_dots(test.scores.reliance.groups),
-            "label_pictures": label_pictures(labels),
-        }
-    return view
-
-
-def label_pictures(labels: Sequence[Any]) -> list[Picture]:
-    """Coverage and F1 of each label, own image against another patient's."""
-    drawn = (
-        figures.label_dumbbells(labels, "coverage", "Coverage (recall)"),
-        figures.label_dumbbells(labels, "f1", "F1"),
-    )
-    return [picture for picture in drawn if picture]
-
-
-def _asset(name: str) -> str:
-    return resources.files("ctfw.page").joinpath(name).read_text(encoding="utf-8")
+    return view | score_view(test.scores) if test.scores else view

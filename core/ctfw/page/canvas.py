@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -34,7 +35,8 @@ _PAPER = {
     "var(--line)": "#d5dce3",
 }
 _FONTS = "Arial, 'Liberation Sans', Helvetica, sans-serif"
-_HEAD = 30.0  # units above a picture that stands alone, for its title
+_HEAD, _LINE = 31.0, 12.0  # units above a picture that stands alone, for title and small print
+_LETTER = 4.4  # units, mean width of a letter of the small print
 WIDTH = 5.0  # inches: 360 units, legible on a phone and not coarse on a laptop
 
 _STYLE: dict[str, Any] = {
@@ -95,34 +97,43 @@ def picture(figure: Figure, salt: str, title: str, alt: str, caption: str = "") 
 
 
 def standalone(shown: Picture, note: str = "") -> str:
-    """The picture as an SVG file for a paper: white ground, own colours and fonts, its title.
+    """The picture as an SVG file for a paper: white ground, own colours and fonts, its title and
+    caption.
 
-    note  a line in small print below the title, e.g. that the data are synthetic
+    note  a line of its own in small print, e.g. that the data are synthetic
     """
     match = re.search(r'viewBox="([\d. -]+)"', shown.svg)
     left, top, width, height = map(float, match.group(1).split()) if match else (0, 0, 360, 200)
-    head = _HEAD + (13 if note else 0)
+    small = [(line, "#51606e") for line in textwrap.wrap(shown.caption, int(width / _LETTER))]
+    small += [(note, "#a34a06")] if note else []
+    head = _HEAD + _LINE * len(small)
+    box = f'x="{left:g}" y="{top - head:g}" width="{width:g}" height="{height + head:g}"'
     body = shown.svg
     for variable, colour in _PAPER.items():
         body = body.replace(variable, colour)
-    body = body[body.index(">") + 1 : body.rindex("</svg>")]
-    small = (
-        f'<text x="{left + 6:g}" y="{top - 3:g}" font-size="8.5" fill="#a34a06">'
-        f"{escape(note)}</text>\n"
-        if note
-        else ""
-    )
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
+    lines = [
+        '<?xml version="1.0" encoding="utf-8"?>',
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'width="{width:g}pt" height="{height + head:g}pt" '
         f'viewBox="{left:g} {top - head:g} {width:g} {height + head:g}" '
-        f'font-family="{_FONTS}" stroke-linejoin="round" role="img">\n'
-        f"<title>{escape(shown.title)}</title>\n<desc>{escape(shown.alt)}</desc>\n"
-        f'<rect x="{left:g}" y="{top - head:g}" width="{width:g}" height="{height + head:g}" '
-        'fill="#ffffff"/>\n'
-        f'<text x="{left + 6:g}" y="{top - head + 19:g}" font-size="12.5" font-weight="bold" '
-        f'fill="#17212b">{escape(shown.title)}</text>\n{small}{body}</svg>\n'
+        f'font-family="{_FONTS}" stroke-linejoin="round" role="img">',
+        f"<title>{escape(shown.title)}</title>\n<desc>{escape(shown.alt)}</desc>",
+        f'<rect {box} fill="#ffffff"/>',
+        _text(left + 6, top - head + 19, 12.5, "#17212b", shown.title, bold=True),
+        *(
+            _text(left + 6, top - head + _HEAD + _LINE * i, 8.5, colour, line)
+            for i, (line, colour) in enumerate(small)
+        ),
+        body[body.index(">") + 1 : body.rindex("</svg>")] + "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _text(x: float, y: float, size: float, colour: str, words: str, bold: bool = False) -> str:
+    weight = ' font-weight="bold"' if bold else ""
+    return (
+        f'<text x="{x:g}" y="{y:g}" font-size="{size:g}"{weight} fill="{colour}">'
+        f"{escape(words)}</text>"
     )
 
 

@@ -52,7 +52,7 @@ def image_dots(groups: Mapping[str, TokenGroup]) -> Picture | None:
     return picture(
         figure,
         "images",
-        "Likelihood of the reference report",
+        "NLL of the reference report under other images",
         _alt(drawn, images),
         _own(drawn),
     )

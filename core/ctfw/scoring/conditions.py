@@ -21,7 +21,7 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_FORM = re.compile(r"\s*([A-Za-z][\w-]*)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*\Z")
+_FORM = re.compile(r"\s*([A-Za-z][\w@-]*)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*\Z")
 RELIANCE = (
     "grounded_gain",
     "likelihood_reliance",
@@ -92,38 +92,47 @@ def parse_all(texts: Iterable[str], where: str) -> list[Condition]:
 
 
 def check_names(
-    conditions: Sequence[Condition], metrics: Iterable[tuple[Metric, bool]], labels: int, where: str
+    conditions: Sequence[Condition], metrics: Iterable[Metric], labels: int, where: str
 ) -> None:
     """Raise UserError for a name that will not be measured.
 
-    metrics  each with whether it can be asked for its names at no cost; where one cannot, any
-             name is let through and judged when the numbers are there
-    labels   how many labels the labeler has
+    labels  how many labels the labeler has
+
+    Where a metric cannot say what it will give, any name is let through and judged when the
+    numbers are there.
     """
-    known = [*RELIANCE, *SHARES]
-    for metric, cheap in metrics:
-        if not cheap:
+    known = {*RELIANCE, *SHARES}
+    if all(condition.name in known for condition in conditions):
+        return
+    for metric in metrics:
+        names = value_names(metric, labels)
+        if names is None:
             return
-        known += _names(metric, labels)
+        known |= {name.replace("-", "_") for name in names}
     for condition in conditions:
         if condition.name not in known:
             hint = did_you_mean(condition.name, known)
             raise UserError(
-                f"{where}: there is no number '{condition.name}'; there are {', '.join(known)}"
-                + (f" ({hint})" if hint else "")
+                f"{where}: there is no number '{condition.name}'; there are "
+                f"{', '.join(sorted(known))}" + (f" ({hint})" if hint else "")
             )
 
 
-def _names(metric: Metric, labels: int) -> list[str]:
-    """The names of a metric's values, from scoring two made-up reports."""
+def value_names(metric: Metric, labels: int) -> list[str] | None:
+    """The names of a metric's values, from scoring nothing, or two made-up reports with `labels`
+    labels; None where it cannot tell from that."""
     import numpy as np
 
     from ctfw.types import Prediction
 
-    row = np.ones(labels, np.int8)
-    texts = ("a finding is seen", "no finding is seen")
-    made = [Prediction(t, t, t, t, labels=row, reference_labels=row) for t in texts]
-    return [name.replace("-", "_") for name in metric.score(made).values]
+    made: list[Prediction] = []  # a metric of texts may need a model for anything else
+    if metric.needs_labels:
+        row = np.ones(labels, np.int8)
+        made = [Prediction(i, i, i, i, labels=row, reference_labels=row) for i in ("a", "b")]
+    try:
+        return list(metric.score(made).values)
+    except (UserError, ValueError, LookupError, ArithmeticError):
+        return None
 
 
 def numbers_of(found: Assessment, generation: Mapping[str, Any]) -> dict[str, Number]:

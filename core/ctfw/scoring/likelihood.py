@@ -41,11 +41,13 @@ class Marks:
     """What the tokens of one report belong to.
 
     sentences  the report's sentences, in order
+    spans      (T, 2) characters of each token
     sentence   (T,) index of each token's sentence; -1 for the end of the report
     side_word  (T,) bool, tokens of the word "left" or "right" in a sentence that names one side
     """
 
     sentences: tuple[Sentence, ...]
+    spans: np.ndarray
     sentence: np.ndarray
     side_word: np.ndarray
 
@@ -70,6 +72,7 @@ def marks(text: str, spans: np.ndarray, labeler: Any = None) -> Marks:
     """
     read = getattr(labeler, "evidence", None)
     found = sentences(text, read(text) if read is not None else ())
+    spans = np.asarray(spans, np.int64).reshape(-1, 2)
     ends = np.asarray([sentence.end for sentence in found], np.int64)
     sides = [
         match.span()
@@ -79,13 +82,13 @@ def marks(text: str, spans: np.ndarray, labeler: Any = None) -> Marks:
     ]
     owner = np.full(len(spans), -1, np.int64)
     side_word = np.zeros(len(spans), bool)
-    for place, (start, end) in enumerate(np.asarray(spans, np.int64).tolist()):
+    for place, (start, end) in enumerate(spans.tolist()):
         if end > start:
             first = start + len(text[start:end]) - len(text[start:end].lstrip())
             at = min(first, end - 1)
             owner[place] = min(int(np.searchsorted(ends, at, side="right")), len(found) - 1)
             side_word[place] = any(low <= at < high for low, high in sides)
-    return Marks(found, owner, side_word)
+    return Marks(found, spans, owner, side_word)
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ctfw.contracts import Backbone, Labeler, Metric
+from ctfw.contracts import Backbone
 from ctfw.engine.accelerator import make_accelerator
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
-from ctfw.engine.reliance import Swaps, reference_nll, write_all
+from ctfw.engine.judges import Judges
+from ctfw.engine.reliance import Swaps, predictions, reference_nll, write_all
 from ctfw.page.drawings import save_drawings
 from ctfw.runs.files import read_lines, write_json, write_lines, write_text
 from ctfw.scoring.assess import Assessment, as_json, assess
-from ctfw.scoring.conditions import (
-    ConditionMet,
-    check_names,
-    numbers_of,
-    parse_all,
-    reasons,
-)
+from ctfw.scoring.conditions import ConditionMet, numbers_of, parse_all, reasons
 from ctfw.scoring.facts import generation_facts, per_case_csv
 from ctfw.scoring.likelihood import ReferenceNLL
 from ctfw.scoring.predictions import write_predictions
-from ctfw.types import Case, CaseTable, Prediction
+from ctfw.types import Case, CaseTable
 from ctfw_plugins.stages.browse import Browser, safe_name, spread
 from ctfw_plugins.stages.configs import ReportConfig
 
@@ -36,16 +31,11 @@ class Report:
 
     def __init__(self, config: ReportConfig, context: Context) -> None:
         self.config = config
-        self.labeler: Labeler = context.build(config.labeler)
-        self.metrics: dict[str, Metric] = {}
-        for block in config.metrics:
-            name = block.name if block.name not in self.metrics else f"{block.name}-2"
-            self.metrics[name] = context.build(block)
+        judges = Judges.build(config.labeler, config.metrics, context)
+        self.labeler, self.metrics = judges.labeler, judges.metrics
         where = f"stages.{context.stage}.fail_if"
         self.fail_if = parse_all(config.fail_if, where)
-        cheap = [not block.component.needs for block in config.metrics]
-        named = zip(self.metrics.values(), cheap, strict=True)
-        check_names(self.fail_if, named, len(self.labeler.names), where)
+        judges.check(self.fail_if, where)
 
     def run(self, context: Context) -> StageResult:
         assert context.dataset is not None
@@ -66,14 +56,15 @@ class Report:
             backbone, swaps, CONDITIONS, batch, context.folder, context.stage, self.labeler
         )
         found = assess(
-            predictions(cases, own),
+            predictions(cases.cases, own),
             self.metrics,
             self.labeler,
             list(train),
-            predictions(cases, swapped),
+            predictions(cases.cases, swapped),
             resamples=self.config.resamples,
             seed=context.seed,
             tokens=tokens,
+            cases=cases,
         )
         self._save(found, tokens, backbone, cases, context)
         self._browse(found, swaps.partners, backbone, bank, cases, context)
@@ -199,14 +190,6 @@ class Report:
             }
             lines.append(browser.entry(case, made[0][0], negative))
         return lines
-
-
-def predictions(cases: CaseTable, texts: Sequence[tuple[str, str]]) -> list[Prediction]:
-    """One prediction per case, in order."""
-    return [
-        Prediction(case.id, case.patient, text, case.report, finish=finish)
-        for case, (text, finish) in zip(cases, texts, strict=True)
-    ]
 
 
 def headline(found: Assessment) -> dict[str, float]:
