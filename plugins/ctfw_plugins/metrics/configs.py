@@ -170,10 +170,11 @@ class BertScoreConfig(Strict):
 
 
 class RadGraphConfig(Strict):
-    """F1 of the entities and relations that RadGraph finds (made for chest X-ray)."""
+    """F1 of the entities and relations that RadGraph finds in both reports."""
 
     model: Literal["radgraph", "radgraph-xl", "modern-radgraph-xl"] = Field(
-        "radgraph-xl", description="which model of the package `radgraph`"
+        "radgraph-xl",
+        description="radgraph: trained on chest X-ray; radgraph-xl: on chest CT and others as well",
     )
     weights: Annotated[Path, Local(), MustExist("folder")] = Field(
         description="folder that holds the unpacked model in a subfolder of its name"
@@ -187,7 +188,7 @@ class RadGraphConfig(Strict):
 
 
 class RateScoreConfig(Strict):
-    """RaTEScore: similarity of medical entities, aware of negation (made for chest X-ray)."""
+    """RaTEScore: similarity of medical entities, aware of synonyms and negation."""
 
     entities: Annotated[Path, Local(), MustExist("folder")] = Field(
         description="folder with the model that finds entities, a copy of RaTE-NER-Deberta"

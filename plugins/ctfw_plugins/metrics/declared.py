@@ -80,13 +80,13 @@ def components() -> Iterator[Component]:
         "radgraph",
         f"{folder}.radgraph:RadGraphF1",
         configs.RadGraphConfig,
-        "F1 of entities and relations found by RadGraph (made for chest X-ray)",
+        "F1 of entities and relations (radgraph: made for chest X-ray; radgraph-xl: also CT)",
         needs=("radgraph>=0.1.18",),
     )
     yield Component(
         "ratescore",
         f"{folder}.ratescore:RateScore",
         configs.RateScoreConfig,
-        "similarity of medical entities, aware of negation (made for chest X-ray)",
+        "similarity of medical entities, aware of negation (made for reports of many kinds)",
         needs=("RaTEScore", "medspacy"),
     )

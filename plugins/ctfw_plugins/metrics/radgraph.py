@@ -1,8 +1,10 @@
-"""RadGraph F1: entities and relations that a model finds in both reports (chest X-ray).
+"""RadGraph F1: entities and relations that a model finds in both reports.
 
-Jain et al., "RadGraph", NeurIPS Datasets 2021; the three rewards are those of Delbrouck et al.,
-Findings of EMNLP 2022: simple compares (tokens, label) of entities, partial also whether an entity
-has a relation, complete the relations themselves. The package `radgraph` does the work.
+RadGraph (Jain et al., NeurIPS Datasets 2021) is about chest X-ray, RadGraph-XL (Delbrouck et al.,
+Findings of ACL 2024) also about CT of chest and abdomen, and MR of the brain. The three rewards are
+those of Delbrouck et al., Findings of EMNLP 2022: simple compares (tokens, label) of entities,
+partial also whether an entity has a relation, complete the relations themselves. The package
+`radgraph` does the work.
 """
 
 from __future__ import annotations
@@ -138,7 +140,8 @@ class RadGraphF1:
         if not predictions:
             yield "no predictions to score"
             return
-        yield "radgraph: trained on chest X-ray reports; entities of CT may not be found"
+        if self.config.model == "radgraph":
+            yield "radgraph: trained on chest X-ray; it may not know the words of CT"
         if empty := sum(not p.reference.strip() for p in predictions):
             yield f"radgraph: {empty} references are empty: NaN, left out of the means"
         blank = sum(not p.generated.strip() and bool(p.reference.strip()) for p in predictions)

@@ -1,4 +1,4 @@
-"""RaTEScore: similarity of medical entities, aware of synonyms and negation (chest X-ray).
+"""RaTEScore: similarity of medical entities, aware of synonyms and negation.
 
 Zhao et al., "RaTEScore", EMNLP 2024. For each entity of one report the most similar entity of the
 other is taken, weighted by the pair of their types and lowered where one denies what the other
@@ -112,7 +112,6 @@ class RateScore:
         if not predictions:
             yield "no predictions to score"
             return
-        yield "ratescore: tuned on chest X-ray reports; its 'long' weights are for longer reports"
         if empty := sum(not p.reference.strip() for p in predictions):
             yield f"ratescore: {empty} references are empty: NaN, left out of the mean"
         blank = sum(not p.generated.strip() and bool(p.reference.strip()) for p in predictions)
