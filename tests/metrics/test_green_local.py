@@ -119,6 +119,25 @@ def test_answers_that_are_kept_need_no_weights_in_memory(
         green(taught).judge(["another"], ["pair"])
 
 
+def test_a_run_that_was_killed_goes_on_after_the_last_batch(
+    taught: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate, sizes = Local._generate, []
+
+    def killed(self: Local, batch: Any) -> Any:
+        sizes.append(len(batch))
+        if len(sizes) == 2:
+            raise KeyboardInterrupt
+        return generate(self, batch)
+
+    monkeypatch.setattr(Local, "_generate", killed)
+    prompts = [*PROMPTS, make_prompt("Mass.", "Nodule.")]
+    with pytest.raises(KeyboardInterrupt):
+        Local(local(taught, batch_size=2)).answers(prompts, AnswerCache())
+    assert len(Local(local(taught, batch_size=2)).answers(prompts, AnswerCache())) == 3
+    assert sizes == [2, 1, 1]
+
+
 def test_other_weights_are_another_judge(taught: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(taught, tmp_path / "copy")
     assert weights_fingerprint(copy) == weights_fingerprint(taught)

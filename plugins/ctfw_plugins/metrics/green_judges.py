@@ -166,7 +166,7 @@ class Local:
                     eos_token_id=ends,
                     pad_token_id=pad,
                 )
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             raise UserError(
                 f"the GPU has no room for {len(batch)} questions at once: lower "
                 f"green.generator.batch_size"
