@@ -60,6 +60,11 @@ def make_scores(synthetic: bool = True) -> dict[str, Any]:
         "reliance": {
             "grounded_gain": _estimate(0.408, 0.351, 0.466),
             "likelihood": {name: _estimate(*values) for name, values in likelihood.items()},
+            "groups": {
+                "all": _group("all tokens", 9000, likelihood, 1.0),
+                "positive": _group("sentences that state a finding", 2500, likelihood, 2.2),
+                "negative": _group("sentences that only deny findings", 3000, likelihood, 0.4),
+            },
         },
         "labels": [_label(place, name) for place, name in enumerate(LABELS)],
         "generation": {
@@ -150,6 +155,18 @@ def _label(place: int, name: str) -> dict[str, Any]:
         "f1": f1,
         "f1_another": [0.24, 0.26, 0.19, 0.27, 0.03, 0.2][place],
         "specificity": 0.86,
+    }
+
+
+def _group(
+    label: str, tokens: int, rises: dict[str, tuple[float, float, float]], times: float
+) -> dict[str, Any]:
+    images: dict[str, Any] = {"own": {"nll": _estimate(0.12 * times, 0.1, 0.3)}}
+    for name, (value, low, high) in rises.items():
+        more = _estimate(value * times, low * times, high * times)
+        images[name] = {"nll": _estimate(value * times + 0.12, 0.1, 0.9), "more": more}
+    return {"label": label, "cases": 120, "sentences": tokens // 9, "tokens": tokens} | {
+        "images": images
     }
 
 
