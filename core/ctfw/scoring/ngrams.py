@@ -7,12 +7,60 @@ largest count among several references), `g_k` the n-grams of the hypothesis, `h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ctfw.scoring.smoothing import precisions
+
+if TYPE_CHECKING:
+    from ctfw.scoring.corpus import EncodedPairs
+
 Tokens = Sequence[str]
-_LARGEST = 1 << 62
+LARGEST = 1 << 62
+
+
+def windows(
+    flat: np.ndarray, lengths: np.ndarray, vocabulary: int, order: int, largest: int = LARGEST
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """The n-grams of D texts for n = 1..order: (W,) text, (W,) code, and what codes are below.
+
+    flat        (T,) int64 token ids of all texts, one text after the other
+    lengths     (D,) tokens of each text
+    vocabulary  a number that every id is below
+
+    Equal codes are equal n-grams, in all texts. A code, followed by the bits of a text's number, is
+    below `largest`: codes are id_1 * V^(n-1) + ... + id_n while that holds, and renumbered where it
+    would not.
+    """
+    texts = 1 << bits_of(len(lengths))
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(flat))
+    base = max(vocabulary, 1)
+    codes, size = flat, base
+    for n in range(1, order + 1):
+        if n > 1:
+            if size > largest // (base * texts):
+                distinct, codes = np.unique(codes, return_inverse=True)
+                size = max(len(distinct), 1)
+            codes = codes[: max(len(flat) - n + 1, 0)] * base + flat[n - 1 :]
+            size *= base
+        inside = left[: len(codes)] >= n
+        yield owner[: len(codes)][inside], codes[inside], size
+
+
+def bits_of(texts: int) -> int:
+    """How many bits the number of one of so many texts takes."""
+    return max(texts - 1, 0).bit_length()
+
+
+def runs(ordered: np.ndarray) -> np.ndarray:
+    """Where a new value starts in a sorted array."""
+    starts = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
+    return np.flatnonzero(starts)
 
 
 class NgramTable:
@@ -27,95 +75,131 @@ class NgramTable:
     def __init__(self, lists: Sequence[Tokens], order: int) -> None:
         vocabulary: dict[str, int] = {}
         ids = [vocabulary.setdefault(token, len(vocabulary)) for doc in lists for token in doc]
-        flat = np.asarray(ids, np.int64)
         self.lengths = np.asarray([len(doc) for doc in lists], np.int64)
-        owner = np.repeat(np.arange(len(lists)), self.lengths)
-        left = np.repeat(np.cumsum(self.lengths), self.lengths) - np.arange(len(flat))
         self.docs: list[np.ndarray] = []
         self.codes: list[np.ndarray] = []
         self.counts: list[np.ndarray] = []
         self.sizes: list[int] = []
-        codes, size, base = flat, max(len(vocabulary), 1), max(len(vocabulary), 1)
-        for n in range(1, order + 1):
-            if n > 1:
-                windows = max(len(flat) - n + 1, 0)
-                codes, size = codes[:windows] * base + flat[n - 1 :], size * base
-            if size > _LARGEST // (base * max(len(lists), 1)):
-                distinct, codes = np.unique(codes, return_inverse=True)
-                size = max(len(distinct), 1)
-            inside = left[: len(codes)] >= n
-            key = owner[: len(codes)][inside] * size + codes[inside]
-            unique, counts = np.unique(key, return_counts=True)
+        flat = np.asarray(ids, np.int64)
+        for owner, codes, size in windows(flat, self.lengths, len(vocabulary), order):
+            unique, counts = np.unique(owner * size + codes, return_counts=True)
             self.docs.append(unique // size)
             self.codes.append(unique % size)
             self.counts.append(counts)
             self.sizes.append(size)
 
 
-def bleu_statistics(
-    hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]], order: int = 4
-) -> np.ndarray:
-    """(N, 2 * order + 2) float64: c_1..c_n, g_1..g_n, h, r of each pair; additive over pairs.
+@dataclass(frozen=True, slots=True)
+class PairNgrams:
+    """The n-grams of one order in pairs of a hypothesis and its references.
 
-    `references[i]` holds one or more references of `hypotheses[i]`.
+    text, count  (E,) entries: the n-gram stands `count` times in that text; sorted by n-gram, then
+                 by text, so that the texts of a pair are neighbours
+    group        (G,) index of the first entry of each n-gram in each pair
+    ngram        (K,) index of the first group of each n-gram
+    hyp, best    (G,) how often the hypothesis has it, and the reference that has it most often
     """
-    number = len(hypotheses)
-    owner = np.asarray([i for i, refs in enumerate(references) for _ in refs], np.int64)
-    table = NgramTable([*hypotheses, *(ref for refs in references for ref in refs)], order)
-    result = np.zeros((number, 2 * order + 2))
-    for k in range(order):
-        result[:, k] = _clipped(table, k, number, owner)
-    length = table.lengths[:number]
-    for k in range(order):
+
+    text: np.ndarray
+    count: np.ndarray
+    group: np.ndarray
+    ngram: np.ndarray
+    hyp: np.ndarray
+    best: np.ndarray
+
+    @classmethod
+    def of(cls, owner: np.ndarray, codes: np.ndarray, pair: np.ndarray) -> PairNgrams:
+        """owner, codes as from `windows`; `pair` (D,) pair of each text, whose first is the
+        hypothesis, in ascending order."""
+        bits = bits_of(len(pair))
+        keys = np.sort((codes << bits) | owner)
+        start = runs(keys)
+        keys, count = keys[start], np.diff(start, append=len(keys)).astype(np.int32)
+        code, text = keys >> bits, keys & ((1 << bits) - 1)
+        opens = np.zeros(len(keys), bool)
+        opens[runs(code)] = True
+        new = opens.copy()
+        new[1:] |= pair[text[1:]] != pair[text[:-1]]
+        group = np.flatnonzero(new)
+        leads = np.flatnonzero(np.diff(pair, prepend=-1))  # the hypothesis of each pair
+        is_hyp = np.zeros(len(pair), bool)
+        is_hyp[leads] = True
+        own = is_hyp[text]
+        hyp = np.where(own[group], count[group], 0)
+        best = np.maximum.reduceat(np.where(own, 0, count), group) if len(group) else hyp
+        return cls(text.astype(np.int32), count, group, np.flatnonzero(opens[group]), hyp, best)
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """(G,) values of the groups -> (E,) of their entries."""
+        return np.repeat(values, np.diff(self.group, append=len(self.text)))
+
+    def clipped(self, pair: np.ndarray, number: int) -> np.ndarray:
+        """(N,) matches of each pair, clipped by the largest count among the references."""
+        matched = np.minimum(self.hyp, self.best)
+        return np.bincount(pair[self.text[self.group]], weights=matched, minlength=number)
+
+    def overlap(self, texts: int) -> np.ndarray:
+        """(D,) matches of each reference with its hypothesis, clipped; for hypotheses no number
+        that means anything."""
+        matched = np.minimum(self.spread(self.hyp), self.count)
+        return np.bincount(self.text, weights=matched, minlength=texts)
+
+
+def bleu_statistics(pairs: EncodedPairs, order: int = 4) -> np.ndarray:
+    """(N, 2 * order + 2) float64: c_1..c_n, g_1..g_n, h, r of each pair; additive over pairs."""
+    length = pairs.lengths[pairs.hypotheses]
+    result = np.zeros((len(length), 2 * order + 2))
+    for k, ngrams in enumerate(pairs.ngrams(order)):
+        result[:, k] = ngrams.clipped(pairs.pair, len(length))
         result[:, order + k] = np.maximum(length - k, 0)
     result[:, -2] = length
-    result[:, -1] = _closest(length, table.lengths[number:], owner)
+    result[:, -1] = _closest(length, pairs.lengths[pairs.references], pairs.pair[pairs.references])
     return result
-
-
-def _clipped(table: NgramTable, k: int, number: int, owner: np.ndarray) -> np.ndarray:
-    """(N,) matches of order k + 1, clipped by the largest count among the references."""
-    docs, codes, counts = table.docs[k], table.codes[k], table.counts[k]
-    is_hyp = docs < number
-    hyp_keys = docs[is_hyp] * table.sizes[k] + codes[is_hyp]  # sorted, as the table is
-    if not len(hyp_keys):
-        return np.zeros(number)
-    ref_keys = owner[docs[~is_hyp] - number] * table.sizes[k] + codes[~is_hyp]
-    place = np.minimum(np.searchsorted(hyp_keys, ref_keys), len(hyp_keys) - 1)
-    found = hyp_keys[place] == ref_keys
-    most = np.zeros(len(hyp_keys), np.int64)
-    np.maximum.at(most, place[found], counts[~is_hyp][found])
-    matched = np.minimum(most, counts[is_hyp])
-    return np.bincount(docs[is_hyp], weights=matched, minlength=number)
 
 
 def _closest(length: np.ndarray, ref_lengths: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """(N,) reference length nearest to the hypothesis, the shorter on a tie."""
     # Sorting by (owner, distance, length) puts the chosen reference of each pair first.
     order = np.lexsort((ref_lengths, np.abs(ref_lengths - length[owner]), owner))
+    first = order[runs(owner[order])]
     result = np.zeros(len(length))
-    first = np.unique(owner[order], return_index=True)
-    result[first[0]] = ref_lengths[order][first[1]]
+    result[owner[first]] = ref_lengths[first]
     return result
 
 
-def bleu(sums: np.ndarray, smoothing: str = "none") -> np.ndarray:
-    """(..., K) statistics, summed or per pair -> (..., n) cumulative BLEU-1..n in [0, 1].
-
-    BLEU_n = BP * (prod_{k<=n} c_k / g_k)^(1/n), BP = exp(1 - r/h) where h < r, else 1; 0 where a
-    precision is 0. `smoothing="coco"` puts in the guards of coco-caption instead: (c_k + 1e-15) /
-    (g_k + 1e-9), and the same in the length ratio.
-    """
-    order = (sums.shape[-1] - 2) // 2
-    matches, guesses = sums[..., :order], sums[..., order : 2 * order]
+def brevity_penalty(sums: np.ndarray, smoothing: str = "none") -> np.ndarray:
+    """(..., K) statistics -> (...,) exp(1 - r/h) where h < r, else 1; 0 for an empty hypothesis."""
     hyp, ref = sums[..., -2], sums[..., -1]
     if smoothing == "coco":
-        precision = (matches + 1e-15) / (guesses + 1e-9)
         ratio = (hyp + 1e-15) / (ref + 1e-9)
     else:
-        precision = np.divide(matches, guesses, out=np.zeros_like(matches), where=guesses > 0)
         ratio = np.divide(hyp, ref, out=np.full_like(hyp, np.inf), where=ref > 0)
     with np.errstate(divide="ignore"):
-        mean_log = np.cumsum(np.log(precision), axis=-1) / np.arange(1, order + 1)
-        penalty = np.exp(np.minimum(0.0, 1 - 1 / ratio))
-    return np.where(hyp[..., None] > 0, np.exp(mean_log) * penalty[..., None], 0.0)
+        return np.where(hyp > 0, np.exp(np.minimum(0.0, 1 - 1 / ratio)), 0.0)
+
+
+def bleu(
+    sums: np.ndarray,
+    smoothing: str = "none",
+    value: float | None = None,
+    effective_order: bool = False,
+) -> np.ndarray:
+    """(..., K) statistics, summed or per pair -> (..., n) cumulative BLEU-1..n in [0, 1].
+
+    BLEU_n = BP * (prod_{k<=n} p_k)^(1/n); p_k = c_k / g_k, smoothed as `smoothing` says (see
+    `ctfw.scoring.smoothing`); 0 where a precision is 0, where nothing at all matches (but for
+    "coco"), and for an empty hypothesis. `effective_order`: only the orders that the hypothesis
+    is long enough for, as sacrebleu's BLEU of single sentences has it.
+    """
+    order = (sums.shape[-1] - 2) // 2
+    precision = precisions(sums, smoothing, value)
+    used = np.broadcast_to(np.arange(1, order + 1), precision.shape)
+    if effective_order:
+        # "add-k" adds guesses too, so that no order is without one.
+        long_enough = (sums[..., order : 2 * order] > 0) | (smoothing == "add-k")
+        precision = np.where(long_enough, precision, 1.0)
+        used = np.maximum(np.cumsum(long_enough, -1), 1)
+    with np.errstate(divide="ignore"):
+        mean = np.exp(np.cumsum(np.log(precision), axis=-1) / used)
+    matched = (sums[..., :1] > 0) | (smoothing == "coco")
+    return np.where(matched, mean * brevity_penalty(sums, smoothing)[..., None], 0.0)

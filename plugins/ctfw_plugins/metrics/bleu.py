@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from ctfw.scoring.ngrams import bleu, bleu_statistics
-from ctfw.scoring.tokens import tokenise
 from ctfw.types import CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.configs import BleuConfig
+from ctfw_plugins.metrics.text_input import NamedProtocol, notes_on_empty
+
+SCALE = "BLEU is between 0 and 1 here; sacrebleu prints it times 100"
 
 
 class Bleu:
@@ -19,7 +21,10 @@ class Bleu:
     needs_labels = False
 
     def __init__(self, config: BleuConfig, context: Any = None) -> None:
-        self.config = config
+        self.n = config.n
+        self.protocol = NamedProtocol(config.protocol, config.ptb)
+        chosen = config.smoothing
+        self.smoothing = self.protocol.smoothing if chosen == "protocol" else chosen
 
     def score(
         self,
@@ -27,24 +32,25 @@ class Bleu:
         cases: CaseTable | None = None,
         label_names: Sequence[str] = (),
     ) -> Scores:
-        """Scores with (N, 2n + 2) statistics: matches, guesses, lengths."""
-        config = self.config
-        generated = tokenise([p.generated for p in predictions], config.protocol, generated=True)
-        reference = tokenise([p.reference for p in predictions], config.protocol)
-        statistics = bleu_statistics(generated, [[tokens] for tokens in reference], config.n)
-        per_case = bleu(statistics, config.smoothing)
-        names = [f"bleu-{n}" for n in range(1, config.n + 1)]
+        """Scores with (N, 2n + 2) statistics: matches, guesses, lengths. NaN without a reference
+        that has a token."""
+        pairs = self.protocol.encode(predictions)
+        statistics = bleu_statistics(pairs, self.n)
+        per_case = bleu(statistics, self.smoothing)
+        names = [f"bleu-{n}" for n in range(1, self.n + 1)]
 
         def reduce(sums: np.ndarray) -> dict[str, np.ndarray]:
-            values = bleu(sums, config.smoothing)
+            defined = sums[..., -1:] > 0
+            values = np.where(defined, bleu(sums, self.smoothing), np.nan)
             return {name: values[..., i] for i, name in enumerate(names)}
 
         total = reduce(statistics.sum(0))
+        notes = notes_on_empty(predictions, pairs)
         return Scores(
-            values={name: float(total[name]) if predictions else np.nan for name in names},
-            protocol=f"{config.protocol}|corpus|smooth:{config.smoothing}|refs:1",
+            values={name: float(total[name]) for name in names},
+            protocol=self.protocol.signature("corpus", f"smooth:{self.smoothing}"),
             per_case={name: per_case[:, i] for i, name in enumerate(names)},
             statistics=statistics,
             reduce=reduce,
-            notes=() if predictions else ("no predictions to score",),
+            notes=(*notes, SCALE) if self.protocol.name == "sacrebleu" else notes,
         )

@@ -1,4 +1,4 @@
-"""ROUGE-L: longest common subsequence of tokens (Lin, 2004)."""
+"""ROUGE-L and ROUGE-Lsum: longest common subsequences of tokens (Lin, 2004)."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rapidfuzz.distance import LCSseq
 
+from ctfw.scoring.corpus import EncodedPairs
+from ctfw.scoring.rouge import rouge_l, rouge_lsum
 from ctfw.scoring.tokens import tokenise
 from ctfw.types import CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.configs import RougeLConfig
-
-_SURROGATES = (0xD800, 0xE000)
+from ctfw_plugins.metrics.text_input import NamedProtocol, mean_of_cases
 
 
 class RougeL:
-    """Value `rouge-l`, the mean over cases of F = (1 + b^2) P R / (R + b^2 P).
-
-    P = LCS / tokens generated, R = LCS / tokens of the reference.
-    """
+    """Value `rouge-l`, or `rouge-lsum`: the mean over cases of an F of precision and recall."""
 
     needs_labels = False
 
     def __init__(self, config: RougeLConfig, context: Any = None) -> None:
-        self.config = config
+        self.protocol = NamedProtocol(config.protocol, config.ptb, config.stem)
+        self.beta = self.protocol.beta if config.beta is None else config.beta
+        self.by_sentence = config.by_sentence
 
     def score(
         self,
@@ -33,39 +32,23 @@ class RougeL:
         label_names: Sequence[str] = (),
     ) -> Scores:
         """Scores with a value per case, which resampling averages."""
-        generated = tokenise([p.generated for p in predictions], self.config.protocol, True)
-        reference = tokenise([p.reference for p in predictions], self.config.protocol)
-        f = rouge_l(generated, reference, self.config.beta)
-        return Scores(
-            values={"rouge-l": float(f.mean()) if len(f) else np.nan},
-            protocol=f"{self.config.protocol}|mean of cases|beta:{self.config.beta:g}|refs:1",
-            per_case={"rouge-l": f},
-            notes=() if predictions else ("no predictions to score",),
-        )
+        pairs = self.protocol.encode(predictions, for_rouge_l=True)
+        if self.by_sentence:
+            name, values = "rouge-lsum", self._by_sentence(predictions, pairs)
+        else:
+            name, values = "rouge-l", rouge_l(pairs, self.beta, self.protocol.best_of)
+        details = [f"beta:{self.beta:g}", *self.protocol.stemming]
+        signature = self.protocol.signature("mean of cases", *details)
+        return mean_of_cases(predictions, pairs, {name: values}, signature)
 
-
-def rouge_l(
-    generated: Sequence[Sequence[str]], reference: Sequence[Sequence[str]], beta: float
-) -> np.ndarray:
-    """(N,) ROUGE-L F of token lists; 0 where either is empty."""
-    result = np.zeros(len(generated))
-    for i, (hypothesis, truth) in enumerate(zip(generated, reference, strict=True)):
-        common = lcs(hypothesis, truth)
-        if common:
-            p, r = common / len(hypothesis), common / len(truth)
-            result[i] = (1 + beta**2) * p * r / (r + beta**2 * p)
-    return result
-
-
-def lcs(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence of two token lists."""
-    ids: dict[str, int] = {}
-    first = "".join(_character(ids.setdefault(token, len(ids))) for token in a)
-    second = "".join(_character(ids.setdefault(token, len(ids))) for token in b)
-    return int(LCSseq.similarity(first, second))
-
-
-def _character(number: int) -> str:
-    """One code point per token id, so that the matcher runs on strings."""
-    low, high = _SURROGATES
-    return chr(number if number < low else number + high - low)
+    def _by_sentence(self, predictions: Sequence[Prediction], pairs: EncodedPairs) -> np.ndarray:
+        """(N,) ROUGE-Lsum; a text of one line has its ROUGE-L, which is faster to come by."""
+        values = rouge_l(pairs, 1.0)
+        for i, prediction in enumerate(predictions):
+            texts = prediction.generated, prediction.reference
+            if any("\n" in text for text in texts):
+                generated, reference = (
+                    tokenise(text.split("\n"), self.protocol.tokeniser) for text in texts
+                )
+                values[i] = rouge_lsum(generated, [reference])
+        return values
