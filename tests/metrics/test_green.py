@@ -89,7 +89,7 @@ def test_values_are_means_and_every_case_has_its_own() -> None:
     )
     assert set(scores.per_case) == set(scores.values)
     assert scores.lower_is_better == set(scores.values) - {"green", "green-matched"}
-    assert scores.notes == ("green: standard deviation over cases 0.1250 (population)",)
+    assert scores.notes == ()
     assert set(bootstrap(scores, ["p0", "p1"], 20)) == set(scores.values)
 
 

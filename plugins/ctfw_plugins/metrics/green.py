@@ -129,12 +129,8 @@ class Green:
         return GreenResult(score, matched, significant, insignificant, reason, answer)
 
     def _notes(self, results: Sequence[GreenResult]) -> list[str]:
-        """The spread, and how many pairs have no number that can be relied on, by reason."""
-        scores = np.array([r.score for r in results], float)
-        defined = scores[~np.isnan(scores)]
+        """How many pairs have no number that can be relied on, by reason."""
         notes = []
-        if len(defined):
-            notes.append(f"green: standard deviation over cases {defined.std():.4f} (population)")
         unasked = (EMPTY_CANDIDATE, EMPTY_REFERENCE)
         reading = "NaN" if self.config.strict else "read as published; strict: true gives NaN"
         for reason, count in Counter(r.reason for r in results if r.reason).most_common():
