@@ -131,7 +131,21 @@ def agreement(data: Reports, held_out: int) -> str:
         + [macro_f1(data.labels[part], values[part]) for values in found.values()]
         for name, part in parts.items()
     ]
-    return markdown(head, rows) + "\n\n" + by_label(data, found, parts)
+    return "\n\n".join(
+        [markdown(head, rows), by_label(data, found, parts), ceiling(data.labels, found["raw"])]
+    )
+
+
+def ceiling(reference: np.ndarray, found: np.ndarray) -> str:
+    """What the reference reports themselves score, read by the labeler against manual labels."""
+    values = accuracy_values(label_counts(reference, found).sum(0))
+    values["coverage"] = 2 * values["balanced-accuracy"] - values["specificity"]
+    names = ("coverage", "precision", "specificity", "accuracy", "micro-f1", "macro-f1", "crg")
+    return (
+        "With `reference: dataset` and labels as these, a model that writes the reference reports "
+        "word for word would reach, and no model should be expected to pass:\n\n"
+        + markdown(names, [[f"{float(values[name]):.3f}" for name in names]])
+    )
 
 
 def by_label(
