@@ -16,7 +16,7 @@ from ctfw.types import Case, Prediction
 class OneWord:
     """Label "cat", set by the word; counts how often evidence is asked for."""
 
-    names = ("cat",)
+    names: tuple[str, ...] = ("cat",)
     signature = "one-word"
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class OneWord:
 class Silent:
     """A labeler without evidence."""
 
-    names = ("cat",)
+    names: tuple[str, ...] = ("cat",)
     signature = "silent"
 
     def label(self, texts: Sequence[str]) -> np.ndarray:
