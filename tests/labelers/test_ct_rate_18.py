@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ctfw.errors import BadData
 from ctfw.labels import CT_RATE_LABELS
@@ -182,6 +184,19 @@ def test_doubted_finding_follows_the_setting(labeler: CtRate18) -> None:
 
 def test_evidence_points_at_its_sentence_and_explains_every_label(labeler: CtRate18) -> None:
     text = ' "  '.join(stated for stated, _ in PAIRS.values()) + "\n• No nodule."
+    evidence = labeler.evidence(text)
+    assert all(text[item.start : item.end] == item.sentence for item in evidence)
+    assert {item.label for item in evidence if item.positive} == found(labeler, text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([s for pair in PAIRS.values() for s in pair]) | st.text(max_size=40),
+        max_size=6,
+    ).map(" ".join)
+)
+def test_any_text_has_the_labels_that_its_evidence_states(labeler: CtRate18, text: str) -> None:
     evidence = labeler.evidence(text)
     assert all(text[item.start : item.end] == item.sentence for item in evidence)
     assert {item.label for item in evidence if item.positive} == found(labeler, text)

@@ -71,15 +71,15 @@ class RuleSet:
     def _read(self, sentence: str) -> tuple[tuple[int, int], ...]:
         """(label index, state) of each label that the sentence mentions."""
         found = [
-            (i, spans, rule.says_absent(sentence))
+            (i, spans)
             for i, rule in enumerate(self._rules)
             if (spans := rule.mentions(sentence)) or rule.says_absent(sentence)
         ]
-        if not any(spans for _, spans, _ in found):
-            return tuple((i, DENIED) for i, _, _ in found)
+        if not any(spans for _, spans in found):
+            return tuple((i, DENIED) for i, _ in found)
         denied, doubted = self._scopes(sentence)
         read = []
-        for i, spans, _ in found:
+        for i, spans in found:
             left = [span for span in spans if not denied.touch(span)]
             stated = any(not doubted.touch(span) for span in left)
             read.append((i, STATED if stated else DOUBTED if left else DENIED))
