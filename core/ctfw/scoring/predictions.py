@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,11 +15,12 @@ import numpy as np
 
 from ctfw.errors import BadData, did_you_mean
 from ctfw.labels import CT_RATE_LABELS
+from ctfw.scoring.rows import ABSENT, Row, names_in, read_rows, value_at
 from ctfw.types import CaseTable, Prediction
 
 _FIELDS = ("case", "patient", "generated", "reference", "finish", "labels", "reference_labels")
 _CT_RATE = re.compile(r"((?:train|valid)_\d+)_[a-z]+(?:_\d+)?\Z")
-_EXTENSION = re.compile(r"\.(?:nii\.gz|nii|npz|npy|mha|dcm)\Z")
+_EXTENSION = re.compile(r"\.(?:nii\.gz|nii|npz|npy|mha|dcm)\Z", re.IGNORECASE)
 
 
 def write_predictions(
@@ -46,15 +46,19 @@ def read_predictions(
     cases: CaseTable | None = None,
     label_names: Sequence[str] = CT_RATE_LABELS,
 ) -> list[Prediction]:
-    """Predictions of a .jsonl, .json (list of objects, or id -> object) or .csv file.
+    """Predictions of a .jsonl, .json, .csv or .tsv file, see `ctfw.scoring.rows.read_rows`.
 
-    columns  our field -> the file's name for it, e.g. {"case": "VolumeName"}; fields are case,
-             generated, and optionally patient, reference, finish, labels, reference_labels
+    columns  our field -> the file's name for it, e.g. {"case": "VolumeName"}, or the path to it
+             inside an object, e.g. {"generated": "output.text"}; fields are case, generated, and
+             optionally patient, reference, finish, labels, reference_labels
     cases    references of a file that has none, and the list of what must be there: a case
-             without a prediction becomes an empty hypothesis, an unknown one is an error
+             without a prediction becomes an empty hypothesis, an unknown one is an error. Ids may
+             differ in folder and extension: `train_1_a_1` is `train_1_a_1.nii.gz`
 
-    Without a patient column the patient is read off a CT-RATE name, else each case is its own.
-    Raises BadData for a file that is empty, not UTF-8, malformed, or lacks what is needed.
+    A text that is null, NaN or not there is empty, and its `finish` is "missing". Without a
+    patient column the patient is read off a CT-RATE name, else each case is its own. Raises
+    BadData for a file that is empty, not UTF-8, malformed, or lacks what is needed, for a case
+    that is there twice, and for a text that is a number, a list or an object.
     """
     names = dict(columns or {})
     if unknown := set(names) - set(_FIELDS):
@@ -65,8 +69,8 @@ def read_predictions(
     places: dict[str, int] = {}
     found: list[Prediction] = []
     for number, row in rows:
-        values = {field: row.get(names.get(field, field)) for field in _FIELDS}
-        item = _prediction(f"{path}:{number}", values, label_names)
+        values = {field: value_at(row, names.get(field, field)) for field in _FIELDS}
+        item = _prediction(f"{path}:{number}", values, names, label_names)
         if item.case in places:
             raise BadData(
                 f"{path}:{number}: case '{item.case}' is already on line {places[item.case]}; "
@@ -74,7 +78,7 @@ def read_predictions(
             )
         places[item.case] = number
         found.append(item)
-    return found if cases is None else _join(path, found, cases)
+    return found if cases is None else _join(path, found, places, cases)
 
 
 def _plain(item: Prediction, label_names: Sequence[str]) -> dict[str, Any]:
@@ -89,115 +93,80 @@ def _plain(item: Prediction, label_names: Sequence[str]) -> dict[str, Any]:
     return line
 
 
-def read_rows(path: Path) -> list[tuple[int, Mapping[str, Any]]]:
-    """(line or entry number, fields) of each entry of a csv, tsv, json or jsonl file.
-
-    Raises BadData for a file that is empty, not UTF-8 or malformed.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise BadData(f"{path}: cannot read the predictions: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadData(
-            f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8, e.g. with "
-            f"iconv -f latin1 -t utf-8"
-        ) from error
-    if not text.strip():
-        raise BadData(f"{path}: the file is empty; it should hold one prediction per case")
-    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".json": _json_rows}
-    rows = readers.get(path.suffix.lower(), _jsonl_rows)(path, text)
-    if not rows:
-        raise BadData(f"{path}: no predictions in the file")
-    return rows
-
-
-def _csv_rows(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ","
+def _check_columns(path: Path, rows: Sequence[Row], needed: Sequence[tuple[str, str]]) -> None:
+    missing = [
+        (field, name)
+        for field, name in needed
+        if all(value_at(row, name) is ABSENT for _, row in rows)
+    ]
+    if not missing:
+        return
+    field, name = missing[0]
+    present = names_in(rows)
+    hint = did_you_mean(name, present)
+    raise BadData(
+        f"{path}: no column '{name}' for the {field}; the file has {', '.join(present)}"
+        + (f" ({hint})" if hint else f"; say --column {field}=NAME" if name == field else "")
     )
-    try:
-        rows: list[tuple[int, Mapping[Any, Any]]] = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise BadData(f"{path}:{reader.line_num}: not a valid CSV file: {error}") from error
-    columns = len(reader.fieldnames or ())
-    for number, row in rows:
-        fields = columns + len(row.get(None) or ()) - sum(v is None for v in row.values())
-        if fields != columns:
-            raise BadData(
-                f"{path}:{number}: {fields} fields for {columns} columns; put texts that hold a "
-                "comma or a line break in double quotes"
-            )
-    return rows
 
 
-def _json_rows(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadData(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from error
-    if isinstance(data, Mapping):
-        data = [
-            {"case": key, **(value if isinstance(value, Mapping) else {"generated": value})}
-            for key, value in data.items()
-        ]
-    if not isinstance(data, list) or not all(isinstance(row, Mapping) for row in data):
-        raise BadData(f"{path}: should be a list of objects, or a mapping of case to object")
-    return list(enumerate(data, start=1))
-
-
-def _jsonl_rows(path: Path, text: str) -> list[tuple[int, Mapping[str, Any]]]:
-    rows: list[tuple[int, Mapping[str, Any]]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadData(f"{path}:{number}: not valid JSON: {error.msg}") from error
-        if not isinstance(row, Mapping):
-            raise BadData(f"{path}:{number}: should be a JSON object, one per line")
-        rows.append((number, row))
-    return rows
-
-
-def _check_columns(
-    path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]], needed: Sequence[tuple[str, str]]
-) -> None:
-    present = {str(key) for _, row in rows for key in row}
-    missing = [(field, name) for field, name in needed if name not in present]
-    if missing:
-        field, name = missing[0]
-        hint = did_you_mean(name, present)
-        raise BadData(
-            f"{path}: no column '{name}' for the {field}; the file has "
-            f"{', '.join(sorted(present))}" + (f" ({hint})" if hint else "")
-        )
-
-
-def _prediction(place: str, values: Mapping[str, Any], label_names: Sequence[str]) -> Prediction:
-    case = _text(values["case"]).strip()
+def _prediction(
+    place: str, values: Mapping[str, Any], names: Mapping[str, str], label_names: Sequence[str]
+) -> Prediction:
+    case = _identity(place, "case", values["case"])
     if not case:
         raise BadData(f"{place}: the case id is empty")
+    texts = {
+        field: _text(f"{place}: case '{case}'", names.get(field, field), values[field])
+        for field in ("generated", "reference")
+    }
+    finish = _identity(place, "finish", values["finish"])
     return Prediction(
         case=case,
-        patient=_text(values["patient"]).strip() or patient_of(case),
-        generated=_text(values["generated"]),
-        reference=_text(values["reference"]),
+        patient=_identity(place, "patient", values["patient"]) or patient_of(case),
+        generated=texts["generated"],
+        reference=texts["reference"],
         labels=_labels(place, values["labels"], label_names),
         reference_labels=_labels(place, values["reference_labels"], label_names),
-        finish=_text(values["finish"]) or "stop",
+        finish=finish or ("missing" if _is_missing(values["generated"]) else "stop"),
     )
 
 
-def _text(value: Any) -> str:
-    """A missing value is an empty text; `nan` is what a table program writes for one."""
-    text = "" if value is None else str(value)
-    return "" if text.strip().lower() == "nan" else text
+def _is_missing(value: Any) -> bool:
+    """No value; `nan` is what a table program writes for one."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or value is ABSENT or str(value).strip().lower() == "nan"
+
+
+def _text(place: str, name: str, value: Any) -> str:
+    """A report as it stands; half of a surrogate pair, which no file can hold, is replaced."""
+    if _is_missing(value):
+        return ""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    what = json.dumps(value)
+    if isinstance(value, list):
+        what = f"a list of {len(value)}; join its texts, or take one with {name}.0 as the column"
+    elif isinstance(value, Mapping):
+        inner = next(iter(value), "text")
+        what = f"an object; name what is inside, e.g. {name}.{inner} as the column"
+    raise BadData(f"{place}: '{name}' should be a text and is {what}")
+
+
+def _identity(place: str, field: str, value: Any) -> str:
+    """An id or a word as text; a number without fraction is what a table program makes of one."""
+    if _is_missing(value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise BadData(f"{place}: the {field} should be a text and is {json.dumps(value)[:60]}")
+    return str(value).strip()
 
 
 def _labels(place: str, value: Any, label_names: Sequence[str]) -> np.ndarray | None:
-    if value is None or value == "":
+    if _is_missing(value) or value == "":
         return None
     names = [part.strip() for part in value.split(";")] if isinstance(value, str) else value
     if not isinstance(names, list):
@@ -205,35 +174,42 @@ def _labels(place: str, value: Any, label_names: Sequence[str]) -> np.ndarray | 
     index = {name: i for i, name in enumerate(label_names)}
     row = np.zeros(len(label_names), np.int8)
     for name in names:
-        if name not in index:
+        if not isinstance(name, str) or name not in index:
             hint = did_you_mean(str(name), index)
-            raise BadData(f"{place}: unknown label {name!r}" + (f" ({hint})" if hint else ""))
+            raise BadData(
+                f"{place}: unknown label {name!r} ({hint or 'labels are names, as in the labeler'})"
+            )
         row[index[name]] = 1
     return row
 
 
 def patient_of(case: str) -> str:
     """`train_12` of the CT-RATE volume `train_12_a_1.nii.gz`; any other id is its own patient."""
-    match = _CT_RATE.match(_bare(case))
+    match = _CT_RATE.match(bare(case))
     return match.group(1) if match else case
 
 
-def _bare(case: str) -> str:
+def bare(case: str) -> str:
     """The id without folder and extension, as tables of other systems often have it."""
     return _EXTENSION.sub("", case.replace("\\", "/").rsplit("/", 1)[-1])
 
 
-def _join(path: Path, found: Sequence[Prediction], cases: CaseTable) -> list[Prediction]:
-    """Predictions in the order of `cases`, with their references, patients and labels."""
-    known = {_bare(case.id): case.id for case in cases}
+def _join(
+    path: Path, found: Sequence[Prediction], places: Mapping[str, int], cases: CaseTable
+) -> list[Prediction]:
+    """Predictions in the order of `cases`, with their references and patients."""
+    known = _spellings(cases)
     by_case: dict[str, Prediction] = {}
+    strangers = [item.case for item in found if _meant(item.case, known) is None]
+    if strangers:
+        raise BadData(f"{path}: {_unmatched(strangers, len(found), cases, known)}")
     for item in found:
-        identity = known.get(_bare(item.case))
-        if identity is None:
-            hint = did_you_mean(item.case, known)
+        identity = _meant(item.case, known)
+        assert identity is not None
+        if identity in by_case:
             raise BadData(
-                f"{path}: case '{item.case}' is not in the data set"
-                + (f" ({hint})" if hint else "")
+                f"{path}:{places[item.case]}: case '{item.case}' is already there as "
+                f"'{by_case[identity].case}' on line {places[by_case[identity].case]}"
             )
         by_case[identity] = item
     joined = []
@@ -241,3 +217,32 @@ def _join(path: Path, found: Sequence[Prediction], cases: CaseTable) -> list[Pre
         item = by_case.get(case.id, Prediction(case.id, "", "", "", finish="missing"))
         joined.append(replace(item, case=case.id, patient=case.patient, reference=case.report))
     return joined
+
+
+def _spellings(cases: CaseTable) -> dict[str, str | None]:
+    """Id, and id without folder and extension, -> id; None where two cases share a bare one."""
+    short: dict[str, str | None] = {}
+    for case in cases:
+        short[bare(case.id)] = None if bare(case.id) in short else case.id
+    return short | {case.id: case.id for case in cases}
+
+
+def _meant(case: str, known: Mapping[str, str | None]) -> str | None:
+    return known.get(case) or known.get(bare(case))
+
+
+def _unmatched(
+    strangers: Sequence[str], of: int, cases: CaseTable, known: Mapping[str, str | None]
+) -> str:
+    """Which ids match nothing, and what those of the data set look like."""
+    first = strangers[0]
+    if known.get(bare(first), "") is None:
+        return f"case '{first}' could be several cases of the data set; give the whole id"
+    if len(strangers) == of and of > 1:
+        return (
+            f"none of its {of} cases is in the data set: it has '{first}', the data set "
+            f"'{cases[0].id}'; is the case in another column (case=NAME), or is it another split?"
+        )
+    hint = did_you_mean(first, known)
+    more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+    return f"case '{first}'{more} is not in the data set" + (f" ({hint})" if hint else "")
