@@ -118,7 +118,7 @@ def _run(folder: Path, plugins: Plugins) -> tuple[Assessment, bool]:
     settings: Any = recipe.stages[stage.name].block.settings
     context = Context(seed=recipe.seed)
     metrics = {block.name: context.build(block) for block in settings.metrics}
-    labeler = context.build(settings.labeler)
+    labeler, dataset = context.build(settings.labeler), context.build(recipe.data)
 
     def read(name: str) -> list[Any]:
         file = stage / name
@@ -128,11 +128,12 @@ def _run(folder: Path, plugins: Plugins) -> tuple[Assessment, bool]:
         read("predictions.jsonl"),
         metrics,
         labeler,
-        _train(run, context.build(recipe.data)),
+        _train(run, dataset),
         read("predictions.another.jsonl"),
         _likelihoods(stage / "per_case.csv"),
         settings.resamples,
         recipe.seed,
+        cases=dataset.cases(settings.split),
     )
     return found, recipe.synthetic
 
