@@ -23,7 +23,7 @@ LARGEST = 1 << 62
 
 
 def windows(
-    flat: np.ndarray, lengths: np.ndarray, vocabulary: int, order: int, largest: int = LARGEST
+    flat: np.ndarray, lengths: np.ndarray, vocabulary: int, order: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """The n-grams of D texts for n = 1..order: (W,) text, (W,) code, and what codes are below.
 
@@ -32,7 +32,7 @@ def windows(
     vocabulary  a number that every id is below
 
     Equal codes are equal n-grams, in all texts. A code, followed by the bits of a text's number, is
-    below `largest`: codes are id_1 * V^(n-1) + ... + id_n while that holds, and renumbered where it
+    below LARGEST: codes are id_1 * V^(n-1) + ... + id_n while that holds, and renumbered where it
     would not.
     """
     texts = 1 << bits_of(len(lengths))
@@ -42,7 +42,7 @@ def windows(
     codes, size = flat, base
     for n in range(1, order + 1):
         if n > 1:
-            if size > largest // (base * texts):
+            if size > LARGEST // (base * texts):
                 distinct, codes = np.unique(codes, return_inverse=True)
                 size = max(len(distinct), 1)
             codes = codes[: max(len(flat) - n + 1, 0)] * base + flat[n - 1 :]

@@ -110,7 +110,7 @@ def _rules() -> Iterable[_Rule]:
     yield rule(f"y{_APOSTROPHE}", "[a-z]")
     yield rule(rf"(?:ftp|https?)://[^\s<>|`\"(){{}}\[\]]+{_URL_END}")
     yield rule(rf"{_SITE}(?:/[^\s<>|`]+{_URL_END})?")
-    yield rule(r"[A-Z0-9][^\s\"<>|(){}@]*@(?:[^\s\"<>|(){}.@]+\.)*[^\s\"<>|(){}\[\].,;:@]+")
+    yield rule(r"[A-Z0-9][^\s\"<>|(){}@]*@(?:[^\s\"<>|(){}.@]+\.)*[^\s\"<>|(){}.]+")
     yield rule(rf"@[A-Z_][A-Z\d_]*|#{_LETTER}+")
     yield rule(r"\d{1,2}[-/]\d{1,2}[-/]\d{2,4}")
     yield rule(rf"[-+]?{_NUMBER}")
