@@ -203,11 +203,8 @@ def test_score_gives_the_same_numbers_without_torch(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     again, first = read_json(tmp_path / "scores.json"), read_json(finished.test / "scores.json")
-    for key in ("cases", "patients", "table", "labels", "labeler", "synthetic"):
-        assert again[key] == first[key], key
-    assert again["reliance"]["grounded_gain"] == first["reliance"]["grounded_gain"]
-    for name, estimate in first["reliance"]["likelihood"].items():
-        assert again["reliance"]["likelihood"][name] == pytest.approx(estimate, abs=2e-6)
+    # Every fact but what only the run itself can judge.
+    assert again == {key: first[key] for key in first if key != "fail_if"}
     table = finished.stdout.partition("grounded gain")[0]
     assert done.stdout.partition("grounded gain")[0].splitlines()[1:] == table.splitlines()[1:]
 
@@ -322,18 +319,24 @@ def test_compare_shows_what_differs(
     finished: Finished, swept: tuple[Path, str], says: Says
 ) -> None:
     variants = sorted(swept[0].glob("*/*"))
-    code, out, err = says("compare", finished.folder, *variants, "--markdown")
+    code, out, err = says("compare", finished.folder, *variants, "--format", "markdown")
     assert code == 0
     assert "SYNTHETIC" in err
-    header, _, *rows = [line.strip("| ").split(" | ") for line in out.splitlines()]
+    overview, compared = out.split("\n\ncompared with ")
+    header, _, *rows = [line.strip("| ").split(" | ") for line in overview.splitlines()]
     assert header[:2] == ["run", "tune.loss.beta"]
     assert sorted(row[1] for row in rows) == ["0.0", "0.1", "0.1"]
     scores: dict[str, list[str]] = {}
     for row in rows:  # the two of one beta are the same run made twice
         assert scores.setdefault(row[1], row[2:]) == row[2:]
+    # Two recipes are left: the two runs of one of them are the same seed, so the later counts.
+    assert "| system | macro F1 | grounded gain | BLEU-4 |" in compared
+    assert compared.count("| p (Holm) |") == 1
+    assert "- 10 cases of " in compared
     code, out, _ = says("compare", finished.folder)
     assert code == 0
     assert "macro-f1" in out
+    assert "compared with" not in out
     assert says("compare", finished.folder / "stages")[0] == 2
 
 

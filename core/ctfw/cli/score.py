@@ -56,13 +56,12 @@ def score(
 
     plugins = load_plugins()
     if target.is_dir():
-        found, synthetic = _run(target, plugins)
+        found, told = _run(target, plugins)
     else:
-        found, synthetic = _file(target, train, _columns(names or []), plugins), False
-    facts = as_json(found) | {
-        "synthetic": synthetic,
-        "generation": generation_facts(found.predictions),
-    }
+        found, told = _file(target, train, read_columns(names or []), plugins), {"synthetic": False}
+    decoding = told.get("generation", {})
+    facts = as_json(found) | told
+    facts["generation"] = decoding | generation_facts(found.predictions)
     print_facts(facts, target.name)
     generation = facts["generation"]
     print(
@@ -75,7 +74,8 @@ def score(
         _write(out, found, facts)
 
 
-def _columns(texts: Sequence[str]) -> dict[str, str]:
+def read_columns(texts: Sequence[str]) -> dict[str, str]:
+    """Our field -> the file's name for it, of the texts of `--column`. Raises UserError."""
     pairs = [text.partition("=") for text in texts]
     if wrong := [text for text, (_, equals, _) in zip(texts, pairs, strict=True) if not equals]:
         raise UserError(f"--column {wrong[0]}: write FIELD=NAME, e.g. --column case=VolumeName")
@@ -102,13 +102,16 @@ def _file(path: Path, train: Path | None, names: dict[str, str], plugins: Plugin
     return assess(predictions, metrics, built("labeler", LABELER), cases)
 
 
-def _run(folder: Path, plugins: Plugins) -> tuple[Assessment, bool]:
-    """A run's predictions under the metrics and the labeler of its report stage.
+def _run(folder: Path, plugins: Plugins) -> tuple[Assessment, dict[str, Any]]:
+    """A run's predictions under the metrics and the labeler of its report stage, and what the run
+    has told of them.
 
     The recipe's hash is not compared: no weights are involved, and older runs can be scored too.
     """
     from ctfw.engine.context import Context
+    from ctfw.engine.judges import Judges
     from ctfw.recipe import resolve
+    from ctfw.scoring.again import kept_facts, read_tokens
     from ctfw.scoring.assess import assess
     from ctfw.scoring.predictions import read_predictions
 
@@ -117,25 +120,28 @@ def _run(folder: Path, plugins: Plugins) -> tuple[Assessment, bool]:
     recipe = resolve(run.path / "resolved.yaml", (), None, plugins)
     settings: Any = recipe.stages[stage.name].block.settings
     context = Context(seed=recipe.seed)
-    metrics = {block.name: context.build(block) for block in settings.metrics}
-    labeler, dataset = context.build(settings.labeler), context.build(recipe.data)
+    judges = Judges.build(settings.labeler, settings.metrics, context)
+    labeler, dataset = judges.labeler, context.build(recipe.data)
 
     def read(name: str) -> list[Any]:
         file = stage / name
         return read_predictions(file, None, None, labeler.names) if file.is_file() else []
 
+    made = read("predictions.jsonl")
+    tokens = read_tokens(stage, made, labeler)
     found = assess(
-        read("predictions.jsonl"),
-        metrics,
+        made,
+        judges.metrics,
         labeler,
         _train(run, dataset),
         read("predictions.another.jsonl"),
-        _likelihoods(stage / "per_case.csv"),
+        None if tokens is not None else _likelihoods(stage / "per_case.csv"),
         settings.resamples,
         recipe.seed,
+        tokens=tokens,
         cases=dataset.cases(settings.split),
     )
-    return found, recipe.synthetic
+    return found, kept_facts(stage) | {"synthetic": recipe.synthetic}
 
 
 def _report_stage(folder: Path) -> Path:

@@ -19,6 +19,7 @@ from ctfw.engine.images import TokenBank
 from ctfw.errors import BadData
 from ctfw.progress import bar
 from ctfw.runs.files import append_line, read_lines, write_lines
+from ctfw.scoring.again import SPANS
 from ctfw.scoring.likelihood import Marks, ReferenceNLL, marks
 from ctfw.seed import stream
 from ctfw.settings import Generation
@@ -116,7 +117,8 @@ def reference_nll(
     title: str,
     labeler: Labeler | None = None,
 ) -> ReferenceNLL:
-    """The reference reports read under each condition; kept in `folder` as nll.CONDITION.jsonl.
+    """The reference reports read under each condition; kept in `folder` as nll.CONDITION.jsonl,
+    and where the tokens lie as spans.jsonl.
 
     A case without a reference has no tokens. A backbone without `spans` gives no marks, and with
     them no sentences.
@@ -126,7 +128,7 @@ def reference_nll(
         file = folder / f"nll.{condition}.jsonl"
         name = f"{title}: read references ({condition} image)"
         found[condition] = _read_all(backbone, swaps, condition, batch, file, name)
-    return ReferenceNLL(found, _marks(backbone, swaps.cases, labeler))
+    return ReferenceNLL(found, _marks(backbone, swaps.cases, folder / SPANS, labeler))
 
 
 def _read_all(
@@ -150,15 +152,18 @@ def _read_all(
     return result
 
 
-def _marks(backbone: Backbone, cases: Sequence[Case], labeler: Labeler | None) -> list[Marks]:
-    spans = getattr(backbone, "spans", None)
-    if spans is None:
+def _marks(
+    backbone: Backbone, cases: Sequence[Case], file: Path, labeler: Labeler | None
+) -> list[Marks]:
+    """What each token belongs to; where the tokens lie is kept in `file`."""
+    spans_of = getattr(backbone, "spans", None)
+    if spans_of is None:
         return []
-    told = iter(spans([case.report for case in cases if case.report.strip()]))
+    told = [case for case in cases if case.report.strip()]
+    spans = dict(zip([c.id for c in told], spans_of([c.report for c in told]), strict=True))
+    write_lines(file, ({"case": case, "spans": each.tolist()} for case, each in spans.items()))
     empty = np.zeros((0, 2), np.int64)
-    return [
-        marks(case.report, next(told) if case.report.strip() else empty, labeler) for case in cases
-    ]
+    return [marks(case.report, spans.get(case.id, empty), labeler) for case in cases]
 
 
 def write_all(
