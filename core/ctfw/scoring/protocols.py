@@ -22,6 +22,7 @@ class Protocol:
     smoothing  of BLEU (`ctfw.scoring.smoothing`); the brevity penalty is by the closest reference
     beta       weight of recall in ROUGE-L, and `best_of` of several references: "f" the best F,
                "parts" the best precision and the best recall
+    mean_bleu  whether the mean of BLEU-1 to BLEU-4 is given as well
     defines    the metrics that the source itself has; others are ours, on its tokens
     """
 
@@ -34,6 +35,7 @@ class Protocol:
     defines: tuple[str, ...]
     for_rouge_l: str = ""
     stemmed: str = ""
+    mean_bleu: bool = False
     version: int = 1
 
     def signature(self, level: str, *details: str, references: int = 1) -> str:
@@ -58,6 +60,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "the VLM3D challenge's nlg_metrics.py: raw text, cased, pycocoevalcap",
             _COCO,
             for_rouge_l="vlm3d-spaces",
+            mean_bleu=True,
         ),
         Protocol("coco_ptb", "ptb", "coco", 1.2, "parts", "coco-caption with PTBTokenizer", _COCO),
         Protocol("sacrebleu", "13a", "exp", 1.0, "f", "sacrebleu's default BLEU", ("bleu",)),

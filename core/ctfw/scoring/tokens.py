@@ -18,7 +18,7 @@ Tokeniser = Callable[[str, bool], list[str]]
 
 # What R2Gen's sentence cleaner deletes; the class in its source has the range from ":" to "[".
 _R2GEN_DELETED = str.maketrans("", "", ".,?;*!%^&_+():<=>@[]{}\"/\\'")
-_VLM3D_DELETED = re.compile(r'"|_|<\|eot_id\|>')
+_VLM3D_DELETED = ("<|eot_id|>", '"', "_")
 _ROUGE_WORD = re.compile(r"[a-z0-9]+")
 _ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
 _MTEVAL_RULES = (
@@ -56,7 +56,8 @@ def whitespace(text: str, generated: bool = False) -> list[str]:
 
 
 def vlm3d(text: str, generated: bool = False) -> list[str]:
-    """The VLM3D challenge: line breaks vanish, " ." becomes ".", marks go from predictions only."""
+    """The VLM3D challenge's nlg_metrics.py: line breaks vanish, " . " and " ." become ".", and some
+    marks go from predictions only."""
     return _vlm3d_text(text, generated).split()
 
 
@@ -131,8 +132,10 @@ def tokenise(texts: Sequence[str], tokeniser: str, generated: bool = False) -> l
 
 
 def _vlm3d_text(text: str, generated: bool) -> str:
-    joined = text.replace("\n", "").replace(" .", ".")
-    return _VLM3D_DELETED.sub("", joined) if generated else joined
+    cleaned = text.replace("\n", "")
+    for mark in _VLM3D_DELETED if generated else ():
+        cleaned = cleaned.replace(mark, "")
+    return cleaned.replace(" . ", ".").replace(" .", ".")
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,10 @@ SCALE = "BLEU is between 0 and 1 here; sacrebleu prints it times 100"
 
 
 class Bleu:
-    """Values `bleu-1` to `bleu-n`, cumulative; an empty text is an empty hypothesis."""
+    """Values `bleu-1` to `bleu-n`, cumulative; an empty text is an empty hypothesis.
+
+    Under vlm3d also `bleu-mean`, the mean of BLEU-1 to BLEU-4: the "BLEU" of its leaderboard.
+    """
 
     needs_labels = False
 
@@ -36,21 +39,24 @@ class Bleu:
         that has a token."""
         pairs = self.protocol.encode(predictions)
         statistics = bleu_statistics(pairs, self.n)
-        per_case = bleu(statistics, self.smoothing)
-        names = [f"bleu-{n}" for n in range(1, self.n + 1)]
 
         def reduce(sums: np.ndarray) -> dict[str, np.ndarray]:
             defined = sums[..., -1:] > 0
-            values = np.where(defined, bleu(sums, self.smoothing), np.nan)
-            return {name: values[..., i] for i, name in enumerate(names)}
+            return self._named(np.where(defined, bleu(sums, self.smoothing), np.nan))
 
-        total = reduce(statistics.sum(0))
         notes = notes_on_empty(predictions, pairs)
         return Scores(
-            values={name: float(total[name]) for name in names},
+            values={name: float(value) for name, value in reduce(statistics.sum(0)).items()},
             protocol=self.protocol.signature("corpus", f"smooth:{self.smoothing}"),
-            per_case={name: per_case[:, i] for i, name in enumerate(names)},
+            per_case=self._named(bleu(statistics, self.smoothing)),
             statistics=statistics,
             reduce=reduce,
             notes=(*notes, SCALE) if self.protocol.name == "sacrebleu" else notes,
         )
+
+    def _named(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """(..., n) BLEU-1 to BLEU-n by name."""
+        named = {f"bleu-{i + 1}": values[..., i] for i in range(self.n)}
+        if self.protocol.frozen.mean_bleu and self.n >= 4:
+            named["bleu-mean"] = values[..., :4].mean(-1)
+        return named
