@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 
-from ctfw.cli.compare import print_comparison
+from ctfw.cli.compare import overview, print_comparison
 from ctfw.errors import UserError
-from ctfw.runs.compare import by_seed, columns, differing, flat, newest, read_outcome
+from ctfw.runs.compare import (
+    by_seed,
+    columns,
+    differing,
+    flat,
+    newest,
+    read_outcome,
+    report_stage,
+)
 from ctfw.runs.files import write_json
 
 RESOLVED = """\
@@ -135,14 +143,31 @@ def test_table_shows_swapped_parts_once(made: Any, capsys: pytest.CaptureFixture
     assert late.split()[-4:] == ["–"] * 4
 
 
-def test_markdown_has_a_table_of_means(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    print_comparison([made("a", 0, f1=0.4), made("a", 1, f1=0.6)], markdown=True)
-    out = capsys.readouterr().out
-    single, means = out.split("\nmean over seeds (standard deviation)\n")
+def test_markdown_has_a_table_of_means(made: Any) -> None:
+    outcomes = [read_outcome(made("a", 0, f1=0.4)), read_outcome(made("a", 1, f1=0.6))]
+    single, means = overview(outcomes, markdown=True)
     assert single.splitlines()[0] == (
         "| run | seed | bleu-4 | macro-f1 | grounded-gain | likelihood-reliance |"
     )
-    assert means.splitlines()[2].startswith("| a | 2 | 0.200 (0.000) | 0.500 (0.141) |")
+    title, blank, *rows = means.splitlines()
+    assert (title, blank) == ("mean over seeds (standard deviation)", "")
+    assert rows[2].startswith("| a | 2 | 0.200 (0.000) | 0.500 (0.141) |")
+
+
+def test_stage_of_a_run_has_the_scores_of_that_stage_alone(made: Any) -> None:
+    run = made("a", f1=0.5)
+    late = run / "stages" / "late"
+    write_json(late / "scores.json", scores(0.9))
+    for stage in ("test", "late"):
+        (run / "stages" / stage / "predictions.jsonl").touch()
+    assert read_outcome(run / "stages" / "test").scores["macro-f1"][0] == 0.5
+    assert read_outcome(late).scores["macro-f1"][0] == 0.9
+    assert report_stage(late) == late.resolve()
+    with pytest.raises(
+        UserError, match=r"predictions of several stages; name one of .*late, .*test"
+    ):
+        report_stage(run)
+    assert report_stage(made("b")) is None
 
 
 def test_nothing_to_compare_is_told() -> None:

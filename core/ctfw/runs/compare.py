@@ -34,12 +34,16 @@ class Outcome:
 
 
 def read_outcome(path: Path) -> Outcome:
-    """A run's settings and scores; a run without scores has none. Raises UserError."""
+    """The settings and scores of a run, or of one stage of it; there may be no scores yet.
+
+    Raises UserError.
+    """
     run = RunDirectory.open(newest(path))
     plain = read(run.path / "resolved.yaml")[0].plain()
     scores: dict[str, tuple[float | None, float | None, float | None]] = {}
     synthetic = bool(plain.get("synthetic"))
-    for file in sorted(run.path.glob("stages/*/scores.json")):
+    stage = path.name if is_stage(path) else "*"
+    for file in sorted(run.path.glob(f"stages/{stage}/scores.json")):
         scores |= _scores(read_json(file))
     settings = {key: value for key, value in flat(plain) if key not in IGNORED}
     return Outcome(
@@ -48,14 +52,38 @@ def read_outcome(path: Path) -> Outcome:
 
 
 def newest(path: Path) -> Path:
-    """`path`, or the newest run below it when it is the folder of a recipe's runs."""
+    """`path`, the run of a stage, or the newest run below it when it is a recipe's folder."""
     if (path / "resolved.yaml").is_file():
         return path
+    if is_stage(path):
+        return path.resolve().parent.parent
     inside = sorted(p.parent for p in path.glob("*/resolved.yaml"))
     if not inside:
         below = " (its folders hold runs: name them, e.g. runs/*/*)" if _holds_runs(path) else ""
         raise UserError(f"{path} is neither a run nor the folder of a recipe's runs{below}")
     return inside[-1]
+
+
+def is_stage(path: Path) -> bool:
+    """Whether it is the folder of a stage that wrote predictions."""
+    inside = path.resolve()
+    return (inside / "predictions.jsonl").is_file() and (
+        inside.parent.parent / "resolved.yaml"
+    ).is_file()
+
+
+def report_stage(path: Path) -> Path | None:
+    """The stage with the predictions of a run; None where there are none yet.
+
+    Raises UserError when several stages have some.
+    """
+    if is_stage(path):
+        return path.resolve()
+    found = sorted(file.parent for file in newest(path).glob("stages/*/predictions.jsonl"))
+    if len(found) > 1:
+        names = ", ".join(str(stage) for stage in found)
+        raise UserError(f"{path} has predictions of several stages; name one of {names}")
+    return found[0] if found else None
 
 
 def _holds_runs(path: Path) -> bool:

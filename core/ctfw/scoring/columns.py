@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Literal
 
 from ctfw.scoring.floors import LABEL_FLOORS
@@ -57,6 +58,23 @@ class Column:
         hyphen = "-" if parts[0] in ("BLEU", "ROUGE") else " "
         higher = None if name in scores.without_direction else name not in scores.lower_is_better
         return cls(shown or name, hyphen.join(parts), scores.protocol, higher)
+
+
+def column_names(rows: Mapping[str, Mapping[str, Scores]]) -> dict[tuple[str, str], str]:
+    """(metric, value) -> column. The first metric with a value of that name has the plain name,
+    a second one that of its protocol as well, or a number where that does not tell them apart."""
+    names: dict[tuple[str, str], str] = {}
+    for metrics in rows.values():
+        for metric, scores in metrics.items():
+            for value in scores.values:
+                if (metric, value) in names:
+                    continue
+                marked = f"{value}@{scores.protocol.partition('|')[0]}"
+                numbered = (f"{value}@{i}" for i in count(2))
+                taken = set(names.values())
+                free = (name for name in chain([value, marked], numbered) if name not in taken)
+                names[metric, value] = next(free)
+    return names
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, count
 from typing import Any, NamedTuple
 
-from ctfw.scoring.columns import BELOW, Cell, Column, Kind, Row, binding_floors
+from ctfw.scoring.columns import BELOW, Cell, Column, Kind, Row, binding_floors, column_names
 from ctfw.scoring.floors import LABEL_FLOORS, TEXT_FLOORS
 from ctfw.scoring.intervals import Estimate, percentile, undefined
 from ctfw.scoring.resample import resample, why_no_interval
@@ -137,7 +136,7 @@ def build_table(
     metrics with a value of the same name get a column each: `bleu-4` and `bleu-4@vlm3d`.
     """
     kinds = kinds or {}
-    names = _column_names(rows)
+    names = column_names(rows)
     given = [scores for metrics in rows.values() for scores in metrics.values()]
     draws = iter(resample(given, patients, n, seed) if given and patients else [{}] * len(given))
     columns: dict[str, Column] = {}
@@ -162,23 +161,6 @@ def build_table(
     notes += _undefined(columns.values(), made)
     table = ScoreTable(tuple(columns.values()), tuple(made), tuple(dict.fromkeys(notes)))
     return replace(table, rows=tuple(_marked(row, table) for row in made))
-
-
-def _column_names(rows: Mapping[str, Mapping[str, Scores]]) -> dict[tuple[str, str], str]:
-    """(metric, value) -> column. The first metric with a value of that name has the plain name,
-    a second one that of its protocol as well, or a number where that does not tell them apart."""
-    names: dict[tuple[str, str], str] = {}
-    for metrics in rows.values():
-        for metric, scores in metrics.items():
-            for value in scores.values:
-                if (metric, value) in names:
-                    continue
-                marked = f"{value}@{scores.protocol.partition('|')[0]}"
-                numbered = (f"{value}@{i}" for i in count(2))
-                taken = set(names.values())
-                free = (name for name in chain([value, marked], numbered) if name not in taken)
-                names[metric, value] = next(free)
-    return names
 
 
 def _lost(columns: Mapping[str, Column], lost: Mapping[str, int], n: int) -> list[str]:
