@@ -13,7 +13,13 @@ from ctfw.cli.options import Set, columns
 from ctfw.cli.scores import print_facts
 from ctfw.plugins import load_plugins
 
-GROUPS = ("all", "positive", "negative", "sided")
+GROUPS = {
+    "all": "all tokens",
+    "positive": "stating a finding",
+    "negative": "only denying",
+    "sided": "naming one side",
+    "side-words": "left and right",
+}
 
 
 def audit(
@@ -98,7 +104,7 @@ def image_table(facts: Mapping[str, Any]) -> str:
 
     found = facts["reliance"]["groups"]
     groups = [name for name in GROUPS if name in found]
-    rows = [["image", "distinct reports", *(found[name]["label"] for name in groups)]]
+    rows = [["image", "distinct reports", *(GROUPS[name] for name in groups)]]
     for image, words in IMAGES.items():
         written = facts["by_image"].get(image)
         row = [words, f"{written['distinct']} of {written['of']}" if written else "–"]
