@@ -158,7 +158,11 @@ class Loss(Protocol):
 
 @runtime_checkable
 class Metric(Protocol):
-    """Predictions -> scores with the protocol that produced them."""
+    """Predictions -> scores with the protocol that produced them.
+
+    Optional: `needs_model = True` on the class. `ctfw compare` then takes the numbers per case that
+    the run wrote instead of running the model again.
+    """
 
     needs_labels: bool
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctfw.scoring.assess import Assessment
 from ctfw.scoring.columns import Column, binding_floors
+from ctfw.scoring.facts import per_case_csv
 from ctfw.scoring.labels import accuracy_values, coverage_statistics, coverage_values, label_counts
 from ctfw.scoring.table import ScoreTable, build_table
-from ctfw.types import Scores
+from ctfw.types import Prediction, Scores
 
 
 def label_floor_values() -> dict[str, dict[str, float]]:
@@ -105,6 +108,19 @@ def test_two_protocols_of_one_metric_are_two_columns() -> None:
     }
     row = table.row("model")
     assert [row.cell(name).value for name in columns] == [0.2, 0.3, 0.4]
+
+
+def test_two_protocols_of_one_metric_have_a_column_per_case_each() -> None:
+    def made(value: float, protocol: str) -> Scores:
+        return Scores({"bleu-4": value}, protocol, {"bleu-4": np.array([value, value])})
+
+    class Assessed:
+        predictions = (Prediction("1", "p", "", ""), Prediction("2", "q", "", ""))
+        scores: ClassVar = {"model": {"bleu": made(0.2, "r2gen"), "bleu-2": made(0.3, "vlm3d")}}
+
+    header, first, _ = per_case_csv(cast(Assessment, Assessed)).splitlines()
+    assert header == "case,patient,finish,bleu-4,bleu-4@vlm3d"
+    assert first == "1,p,stop,0.2,0.3"
 
 
 def test_every_shown_number_has_its_signature_beneath() -> None:

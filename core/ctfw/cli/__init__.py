@@ -35,7 +35,7 @@ VERBS: dict[str, Verb] = {
     "run": Verb("ctfw.cli.run:run", "Run a recipe, from data to report page.", RUNS),
     "resume": Verb("ctfw.cli.run:resume", "Go on with a run that was stopped.", RUNS),
     "sweep": Verb("ctfw.cli.sweep:sweep", "Run every variant of a recipe's matrix.", RUNS),
-    "compare": Verb("ctfw.cli.compare:compare", "One table of several runs.", RUNS),
+    "compare": Verb("ctfw.cli.compare:compare", "Compare runs and other systems.", RUNS),
     "prepare": Verb("ctfw.cli.prepare:prepare", "Preprocess every scan of a recipe.", SCANS),
     "inspect": Verb("ctfw.cli.inspect:inspect", "Show what the model sees of a scan.", SCANS),
     "generate": Verb("ctfw.cli.generate:generate", "Write the report of a scan.", SCANS),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ctfw.scoring.columns import column_names
 from ctfw.scoring.likelihood import ReferenceNLL
 from ctfw.scoring.sentences import sentences
 from ctfw.types import Prediction
@@ -89,8 +90,11 @@ def per_case_csv(
         "patient": [p.patient for p in assessment.predictions],
         "finish": [p.finish for p in assessment.predictions],
     }
-    for scores in assessment.scores["model"].values():
-        columns |= {name: np.round(values, 6) for name, values in scores.per_case.items()}
+    model = assessment.scores["model"]
+    names = column_names({"model": model})
+    for metric, scores in model.items():
+        for name, values in scores.per_case.items():
+            columns[names.get((metric, name), name)] = np.round(values, 6)
     if tokens is not None:
         nll = {name: tokens.per_case(name) for name in tokens.tokens}
     columns |= {f"nll-{name}": np.round(values, 6) for name, values in (nll or {}).items()}

@@ -38,6 +38,7 @@ class BertScore:
     """
 
     needs_labels = False
+    needs_model = True
 
     def __init__(self, config: BertScoreConfig, context: Any = None) -> None:
         self.config = config

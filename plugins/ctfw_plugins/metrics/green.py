@@ -62,6 +62,7 @@ class Green:
     """
 
     needs_labels = False
+    needs_model = True
 
     def __init__(
         self, config: GreenConfig, context: Any = None, judge: Judge | None = None

@@ -41,6 +41,7 @@ class RadGraphF1:
     """
 
     needs_labels = False
+    needs_model = True
 
     def __init__(self, config: RadGraphConfig, context: Any = None) -> None:
         self.config = config

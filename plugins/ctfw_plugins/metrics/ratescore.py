@@ -34,6 +34,7 @@ class RateScore:
     """
 
     needs_labels = False
+    needs_model = True
 
     def __init__(self, config: RateScoreConfig, context: Any = None) -> None:
         self.config = config
