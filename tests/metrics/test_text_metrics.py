@@ -198,10 +198,10 @@ def test_synonyms_are_used_and_said_where_they_are_installed(
 
 
 def test_importing_needs_numpy_and_rapidfuzz_alone() -> None:
-    modules = "cider corpus meteor ngrams porter protocols ptb ptb_java rouge smoothing tokens"
+    modules = "cider corpus hf meteor ngrams porter protocols ptb ptb_java rouge smoothing tokens"
     core = [f"ctfw.scoring.{name}" for name in modules.split()]
     plugins = [f"ctfw_plugins.metrics.{name}" for name in ("bleu", "rouge_l", "rouge_n", "cider")]
-    plugins.append("ctfw_plugins.metrics.meteor")
+    plugins += ["ctfw_plugins.metrics.meteor", "ctfw_plugins.metrics.hf_evaluate"]
     frame = {"pluggy", "pydantic", "pydantic_core", "annotated_types", "typing_extensions"}
     frame |= {"typing_inspection", "packaging", "yaml"}
     for wanted, allowed in ((core, set()), (plugins, frame)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -230,3 +230,32 @@ class MeteorConfig(TextConfig):
     synonyms: Literal["if-installed", "never", "required"] = Field(
         "if-installed", description="WordNet synonyms; the signature says whether they were used"
     )
+
+
+class HfEvaluateConfig(Strict):
+    """A metric of Hugging Face `evaluate` from a script on this machine."""
+
+    path: Annotated[Path, Local(), MustExist()] = Field(
+        description="whole path of the metric's script, or of the folder NAME with NAME.py; it is "
+        "run, so take one that you trust"
+    )
+    arguments: dict[str, Any] = Field(
+        {}, description="further arguments of its compute, e.g. use_aggregator: false"
+    )
+    by_case: bool = Field(
+        False, description="compute each case by itself, so that intervals can be given; slower"
+    )
+    reference_lists: bool = Field(
+        False, description="hand over each reference as a list with one text, as some ask for"
+    )
+    lower_is_better: bool = Field(False, description="less is more in every value of it")
+
+    @field_validator("path")
+    @classmethod
+    def _path_is_whole(cls, value: Path) -> Path:
+        if not value.expanduser().is_absolute():
+            raise ValueError(
+                f"path: write the whole path, not '{value}': a recipe does not bring code of its "
+                "own along (${env:NAME} may stand for the folder)"
+            )
+        return value

@@ -46,6 +46,13 @@ def components() -> Iterator[Component]:
         "METEOR of nltk: words, stems and synonyms; not METEOR 1.5",
     )
     yield Component(
+        "hf-evaluate",
+        f"{folder}.hf_evaluate:HfEvaluate",
+        configs.HfEvaluateConfig,
+        "a metric of Hugging Face evaluate, from a script on this machine",
+        needs=("evaluate>=0.4",),
+    )
+    yield Component(
         "coverage",
         f"{folder}.coverage:Coverage",
         configs.CoverageConfig,
