@@ -27,7 +27,7 @@ from reference_text import (
 from ctfw import contracts, hooks, settings
 from ctfw.cli import VERBS, app, command_of
 from ctfw.component import Component
-from ctfw.config import nested_model
+from ctfw.config import choices, nested_models
 from ctfw.plugins import load_plugins
 from ctfw.recipe import load, matrix, merge
 from ctfw.recipe.resolve import TOP_LEVEL, Header
@@ -137,11 +137,13 @@ def _component(component: Component) -> Iterator[str]:
         yield " ".join(facts)
     yield settings_table(component.config)
     for name, field in component.config.model_fields.items():
-        inner = nested_model(field.annotation)
-        if inner in (settings.Training, settings.Generation):
-            yield f"`{name}` holds the settings of [{name}](recipe.md#{name})."
-        elif inner is not None:
-            yield f"Settings of `{name}`:"
+        options = nested_models(field.annotation)
+        for inner in options:
+            if inner in (settings.Training, settings.Generation):
+                yield f"`{name}` holds the settings of [{name}](recipe.md#{name})."
+                continue
+            kind = f" with `use: {choices(inner)[0]}`" if len(options) > 1 else ""
+            yield f"Settings of `{name}`{kind}:"
             yield settings_table(inner)
 
 

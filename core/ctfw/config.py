@@ -61,10 +61,19 @@ def fields_with(model: type[BaseModel], mark: type[Mark]) -> Iterator[tuple[str,
 
 def nested_model(annotation: Any) -> type[Strict] | None:
     """The settings model of a field that holds one, such as `Training` or `Training | None`."""
-    for option in (annotation, *get_args(annotation)):
-        if isinstance(option, type) and issubclass(option, Strict):
-            return option
-    return None
+    return next(iter(nested_models(annotation)), None)
+
+
+def nested_models(annotation: Any) -> tuple[type[Strict], ...]:
+    """The settings models that a field may hold; several are told apart by their `use`."""
+    options = (annotation, *get_args(annotation))
+    return tuple(o for o in options if isinstance(o, type) and issubclass(o, Strict))
+
+
+def choices(model: type[BaseModel]) -> tuple[Any, ...]:
+    """The values of `use` that choose this model among several; none where it has no `use`."""
+    field = model.model_fields.get("use")
+    return get_args(field.annotation) if field is not None else ()
 
 
 def _nested_marks(annotation: Any) -> Iterator[Any]:

@@ -142,12 +142,14 @@ class Builder:
     ) -> None:  # fmt: skip
         """Note each finding at the value it is about."""
         groups: dict[tuple[Any, ...], list[Any]] = {}
+        holders: dict[tuple[Any, ...], type[Strict]] = {}
         for found in error.errors(include_url=False):
-            loc = found["loc"]
+            loc, inner = wording.located(model, found["loc"])
             if any(loc[: len(key)] == key for key in failed):
                 continue
             kept = loc if found["type"] in ("missing", "extra_forbidden") else _walked(node, loc)
             groups.setdefault(kept, []).append(found)
+            holders[kept] = inner
         for loc, founds in groups.items():
             where = ".".join([path, *map(str, loc)] if path else list(map(str, loc)))
             holder = ".".join([path, *map(str, loc[:-1])] if path else list(map(str, loc[:-1])))
@@ -157,9 +159,8 @@ class Builder:
                 above = _node_at(node, loc[:-1])
                 self.problems.add(holder, wording.missing(str(loc[-1])), above.place)
             elif kind == "extra_forbidden":
-                inner = wording.model_at(model, loc[:-1])
                 name = str(loc[-2]) if len(loc) > 1 else owner
-                detail, hint = wording.unknown_setting(inner, name, str(loc[-1]))
+                detail, hint = wording.unknown_setting(holders[loc], name, str(loc[-1]))
                 self.problems.add(holder, detail, at.place, hint)
             else:
                 self.problems.add(

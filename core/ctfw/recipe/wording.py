@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ctfw.component import Block
-from ctfw.config import Strict, nested_model
+from ctfw.config import Strict, choices, nested_models
 from ctfw.errors import did_you_mean
 
 # The type of a pydantic error -> what is required, filled from the error's context.
@@ -43,6 +43,8 @@ REQUIRED = {
     "path_type": "must be a path",
     "none_required": "must be null",
     "is_instance_of": "must be a component: {{use: NAME}}",
+    "union_tag_invalid": "needs `use`: one of {expected_tags}",
+    "union_tag_not_found": "needs `use`, which says of what kind it is",
 }
 
 
@@ -109,12 +111,19 @@ def unknown_setting(model: type[Strict], owner: str, name: str) -> tuple[str, st
     return f"'{owner}' has no setting '{name}'; {takes}", did_you_mean(name, known)
 
 
-def model_at(model: type[Strict], path: Iterable[Any]) -> type[Strict]:
-    """The settings model that holds the value at a path of keys; lists have no model."""
-    for key in path:
-        field = model.model_fields.get(str(key))
-        inner = nested_model(field.annotation) if field is not None else None
-        if inner is None:
-            return model
-        model = inner
-    return model
+def located(model: type[Strict], loc: Iterable[Any]) -> tuple[tuple[Any, ...], type[Strict]]:
+    """(location as the recipe has it, model that holds its last key); lists have no model.
+
+    Where a field may hold one of several models, pydantic names the chosen one in between.
+    """
+    kept: list[Any] = []
+    options: tuple[type[Strict], ...] = (model,)
+    for key in loc:
+        if chosen := tuple(o for o in options if len(options) > 1 and key in choices(o)):
+            options = chosen
+            continue
+        kept.append(key)
+        model = options[0] if options else model
+        field = model.model_fields.get(str(key)) if options else None
+        options = nested_models(field.annotation) if field is not None else ()
+    return tuple(kept), model
