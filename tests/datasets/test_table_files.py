@@ -145,7 +145,7 @@ def test_what_is_wrong_with_a_file_is_said(
 
 @pytest.mark.parametrize("name", ["absent.csv", "absent.parquet"])
 def test_file_that_is_not_there_is_said(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadData, match=rf"{name}: no such file; check data\.file"):
+    with pytest.raises(BadData, match=rf"{name}: no such file"):
         read_table(tmp_path / name)
 
 

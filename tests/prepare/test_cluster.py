@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +27,13 @@ def test_cluster_writes_the_bytes_of_one_machine(make_shelf: Any, cluster: Any) 
     there.scan("case-2").write_text("junk")
     here.scan("case-2").write_text("junk")
     assert here.prepare("--workers", 2).returncode == 2
-    done = there.prepare("--cluster", cluster.scheduler_address)
+    with distributed.Client(cluster.scheduler_address) as client:
+        (worker,) = client.scheduler_info()["workers"]
+        before = client.run(os.times)[worker].user
+        done = there.prepare("--cluster", cluster.scheduler_address)
+        # One thread in all: the work is nevertheless the cluster's, not the client's.
+        assert client.run(os.times)[worker].user > before
+        assert client.run(lambda: "ctfw.volumes.work" in sys.modules)[worker]
     assert (done.returncode, "made: 5" in done.stdout) == (2, True), done.stderr
     assert there.entries() == here.entries()
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +114,30 @@ def test_refused_scan_is_tried_again_when_it_changed_or_on_request(shelf: Any) -
     known = shelf.prepare()
     assert (known.returncode, "made: 0" in known.stdout) == (2, True)
     assert "0 images to do" in known.stderr
-    assert "1 images to do" in shelf.prepare("--again").stderr
+    assert "1 scan refused before: --again tries them once more" in known.stderr
+    lines = (shelf.log / "manifest.jsonl").read_text().count("\n")
+    assert "1 image to do" in shelf.prepare("--again").stderr
+    assert (shelf.log / "manifest.jsonl").read_text().count("\n") == lines + 1
     shelf.scan("case-1").write_bytes(good)  # same size and same end as the damaged one
     mended = shelf.prepare()
     assert (mended.returncode, "made: 1" in mended.stdout) == (0, True), mended.stderr
     assert json.loads((shelf.log / "quarantine.json").read_text()) == {}
+
+
+def test_quarantine_holds_the_cases_of_this_job_alone(shelf: Any) -> None:
+    shutil.copy(shelf.scan("case-0"), shelf.root / "twin.nii.gz")
+    shelf.scan("case-0").write_text("junk")
+    assert shelf.prepare().returncode == 2
+    quarantine = shelf.log / "quarantine.json"
+    assert list(json.loads(quarantine.read_text())) == ["case-0"]
+    # The good content is in the store already, under another name.
+    table = shelf.root / "cases.csv"
+    text = table.read_text()
+    table.write_text(text.replace("scans/case-1.", "twin."))
+    assert shelf.prepare().returncode == 2
+    shutil.copy(shelf.root / "twin.nii.gz", shelf.scan("case-0"))
+    assert shelf.prepare().returncode == 0
+    assert json.loads(quarantine.read_text()) == {}
 
 
 def test_missing_file_is_named_by_the_data_set_and_the_rest_go_on(shelf: Any) -> None:
@@ -161,12 +183,46 @@ def test_chain_without_a_store_says_what_to_add(shelf: Any) -> None:
     assert "add {use: preprocessed-numpy}" in done.stderr
 
 
+def test_order_of_steps_that_cannot_work_is_said_before_any_scan_is_read(shelf: Any) -> None:
+    shelf.write("\n    - {use: hu-window}\n    - {use: preprocessed-numpy, folder: STORES/n}\n")
+    done = shelf.prepare()
+    assert done.returncode == 2
+    assert "hu-window needs HU" in done.stderr
+    assert not shelf.log.exists()
+    shelf.write(
+        "\n    - {use: rescale-hu}\n    - {use: hu-window}\n"
+        "    - {use: preprocessed, dtype: int16, folder: STORES/n}\n"
+    )
+    assert "put it before hu-window" in shelf.prepare().stderr
+
+
+def test_no_training_engine_is_needed(shelf: Any) -> None:
+    done = shelf.prepare("--set", "stages.tune.training.engine=deepspeed-zero2")
+    assert done.returncode == 0, done.stderr
+
+
+def test_interruption_is_said_without_a_traceback(make_shelf: Any) -> None:
+    shelf = make_shelf(60, 40, 128)
+    process = subprocess.Popen(
+        shelf.command("--workers", 2), env=shelf.environment, stderr=subprocess.PIPE, text=True
+    )
+    while not list((shelf.stores / "numpy").glob("[!.]*.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 130
+    assert "stopped; the same command goes on" in said
+    assert "Traceback" not in said
+
+
 def test_store_that_cannot_be_written_costs_no_scan(shelf: Any) -> None:
     shelf.stores.mkdir()
     (shelf.stores / "numpy").write_text("a file where a folder should be")
-    done = shelf.prepare()
+    done = shelf.prepare("--workers", 1)
     assert done.returncode == 2
+    assert "3 volumes in a row could not be kept" in done.stderr
     reasons = json.loads((shelf.log / "quarantine.json").read_text())
+    assert len(reasons) == 3
     assert all("cannot write" in reason for reason in reasons.values())
     (shelf.stores / "numpy").unlink()
     mended = shelf.prepare()
@@ -181,8 +237,10 @@ def test_full_disk_is_said_and_leaves_nothing_half(shelf: Any) -> None:
 
     done = shelf.prepare_apart("--workers", 1, preexec_fn=small_files)
     assert done.returncode == 2
+    assert "3 volumes in a row could not be kept" in done.stderr
+    assert "Traceback" not in done.stderr
     reasons = json.loads((shelf.log / "quarantine.json").read_text())
-    assert len(reasons) == 6
+    assert len(reasons) == 3  # then it is the disk, and not the scans
     for reason in reasons.values():
         assert "cannot write" in reason
         assert "File too large" in reason

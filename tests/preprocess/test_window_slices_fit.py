@@ -84,7 +84,7 @@ def test_thick_slices(chest: Volume, combine: str, reduce: object) -> None:
 
 
 def test_too_few_slices_are_refused_with_the_numbers(chest: Volume) -> None:
-    with pytest.raises(UserError, match="31 slices are asked for and the scan has 30"):
+    with pytest.raises(UserError, match="31 slices are asked for, and the scan has 30"):
         Slices(SlicesConfig(count=31))(chest)
     with pytest.raises(UserError, match="twice"):
         Slices(SlicesConfig(count=2))(Slices(SlicesConfig(count=5))(chest))

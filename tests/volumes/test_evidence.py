@@ -122,3 +122,10 @@ def test_declared_state_decides_where_the_voxels_cannot() -> None:
 def test_normalised_values_are_refused(chest: np.ndarray) -> None:
     with pytest.raises(NotCT, match="already normalised"):
         decide(volume(chest, NORMALISED), {})
+
+
+def test_thousandths_of_hu_are_named_with_their_cure(chest: np.ndarray) -> None:
+    stored = (chest / 1000).astype(np.float32)
+    stored[0, 0, 0] = 2.5  # metal: above what a window of 1000 HU leaves
+    with pytest.raises(NotCT, match="HU divided by 1000; set rescale-hu's `intensity: raw, slope"):
+        decide(volume(stored), {})

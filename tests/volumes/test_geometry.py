@@ -58,6 +58,9 @@ def test_slight_rotation_is_kept_and_strong_refused() -> None:
 
     volume = Volume(ARRAY, rotated(15))
     assert to_lps(volume).affine is volume.affine
+    told = geometry.tell_oblique(SliceStream.of(volume)).collect()
+    assert "rotated by 15 degrees" in told.provenance[0].text
+    assert geometry.tell_oblique(SliceStream.of(Volume(ARRAY, rotated(0)))).notes() == ()
     with pytest.raises(UnreadableVolume, match="rotated by 30 degrees"):
         check_affine(rotated(30))
 

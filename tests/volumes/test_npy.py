@@ -324,3 +324,14 @@ def test_reading_warns_of_nothing(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         READER.load(path)
+
+
+@pytest.mark.parametrize(
+    "told", ['"155"', "[1.5, 1.5, 1.5, 9]", "[1.5, 1.5]", "1.5", '{"x": 1}', "[true, 1, 1]"]
+)
+def test_spacing_that_is_not_three_numbers_is_refused_in_words(tmp_path: Path, told: str) -> None:
+    path = tmp_path / "scan.npy"
+    np.save(path, np.zeros((2, 3, 4), np.int16))
+    path.with_suffix(".json").write_text(f'{{"spacing_mm": {told}}}')
+    with pytest.raises(UnreadableVolume, match="not three numbers"):
+        NpyLoader(NpyConfig()).load(path)

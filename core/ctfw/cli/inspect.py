@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from ctfw.errors import UserError
@@ -13,10 +15,17 @@ from ctfw.plugins import load_plugins
 from ctfw.volumes.plausible import remarks
 
 if TYPE_CHECKING:
+    from ctfw.component import Block
+    from ctfw.engine.context import Context
     from ctfw.plugins import Plugins
-    from ctfw.types import Volume
+    from ctfw.types import Case, Volume
     from ctfw.volumes.pipeline import VolumePipeline
 
+_NEARLY_FLAT = 0.02
+ENDINGS = (
+    ".nii.gz", ".nii", ".npy", ".npz", ".dcm", ".mha", ".mhd", ".nrrd", ".nhdr", ".png", ".jpg",
+    ".jpeg",
+)  # fmt: skip
 DEFAULT_STEPS = (
     {"use": "rescale-hu"},
     {"use": "resample"},
@@ -28,7 +37,11 @@ DEFAULT_STEPS = (
 def inspect(
     scans: Annotated[
         list[Path],
-        typer.Argument(metavar="SCAN", help="Scans: NIfTI, DICOM folders, NPY, NPZ, MHA, NRRD."),
+        typer.Argument(
+            metavar="SCAN",
+            readable=False,
+            help="Scans: NIfTI, DICOM folders, NPY, NPZ, MHA, NRRD.",
+        ),
     ],
     recipe: Annotated[
         str | None,
@@ -47,44 +60,71 @@ def inspect(
 ) -> None:
     """Write a contact sheet of what the model would see, with every decision taken.
 
-    Without a recipe or checkpoint: HU, 0.75 x 0.75 x 1.5 mm, window -1000 to 1000, 10 slices.
+    Without a recipe or checkpoint: HU, 0.75 x 0.75 x 1.5 mm, window -1000 to 1000, 10 slices. With
+    a recipe, what its data set says of the scan is used too, such as a spacing in a table.
     """
     plugins = load_plugins()
     if checkpoint is not None and recipe is not None:
         raise UserError("give --recipe or --checkpoint, not both")
-    pipeline = _pipeline(plugins, recipe, profile, checkpoint)
+    if profile is not None and recipe is None:
+        raise UserError("--profile belongs to a recipe: give --recipe too")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: a file of that name is in the way")
+    pipeline, known = _pipeline(plugins, recipe, profile, checkpoint)
     used: set[Path] = set()
-    refused = [scan for scan in scans if not _one(scan, pipeline, out, used)]
+    refused = [scan for scan in scans if not _one(scan, pipeline, known, out, used)]
     if refused:
         raise UserError(f"{len(refused)} of {len(scans)} scans refused")
 
 
 def _pipeline(
     plugins: Plugins, recipe: str | None, profile: str | None, checkpoint: Path | None
-) -> VolumePipeline:
+) -> tuple[VolumePipeline, dict[Path, Case]]:
+    """(the chain, the cases of the recipe's data set by their file)."""
     from ctfw.engine.context import Context
     from ctfw.engine.scan import bare_pipeline, block_of, unpack
 
     if checkpoint is not None:
-        return unpack(checkpoint, plugins).pipeline
+        return unpack(checkpoint, plugins).pipeline, {}
     context = Context()
     if recipe is None:
         steps = [block_of(dict(step), "preprocessor", plugins) for step in DEFAULT_STEPS]
-        return bare_pipeline(plugins, None, steps, context)
+        return bare_pipeline(plugins, None, steps, context), {}
     from ctfw.recipe import resolve
 
-    settings: Any = resolve(recipe, (), profile, plugins).data.settings
-    return bare_pipeline(plugins, settings.loader, list(settings.preprocess), context)
+    data = resolve(recipe, (), profile, plugins).data
+    settings: Any = data.settings
+    pipeline = bare_pipeline(plugins, settings.loader, list(settings.preprocess), context)
+    return pipeline, _cases(data, context)
 
 
-def _one(scan: Path, pipeline: VolumePipeline, out: Path, used: set[Path]) -> bool:
+def _cases(data: Block, context: Context) -> dict[Path, Case]:
+    """The cases of a data set by file; none, with a word, where it is not on this machine."""
+    found: dict[Path, Case] = {}
+    try:
+        dataset = context.build(data)
+        for split in ("train", "validation", "test"):
+            found |= {case.image.resolve(): case for case in dataset.cases(split)}
+    except UserError:
+        if not found:
+            text = f"the data set '{data.name}' is not here: what its tables say is not used"
+            print(text, file=sys.stderr)
+    return found
+
+
+def _one(
+    scan: Path, pipeline: VolumePipeline, known: Mapping[Path, Case], out: Path, used: set[Path]
+) -> bool:
     """Inspect one scan; False when it is refused, with the reason said."""
     from ctfw.volumes.sheet import contact_sheet
 
     raw: Volume | None = None
+    case = known.get(scan.resolve())
+    if known and case is None:
+        print(f"{scan} is no scan of the data set: its tables are not used", file=sys.stderr)
     try:
-        raw = pipeline.source(scan)
-        seen = pipeline(scan)
+        raw = pipeline.source(scan, case)
+        seen = pipeline(scan, case)
     except UserError as error:
         print(f"{scan}\n  refused: {error}", file=sys.stderr)
         if raw is not None:
@@ -102,10 +142,20 @@ def _one(scan: Path, pipeline: VolumePipeline, out: Path, used: set[Path]) -> bo
 
 def _verdict(raw: Volume, seen: Volume) -> str:
     """Whether the scan can be used, on what scale its values were, and what is unusual."""
-    scale = next((d.text for d in seen.provenance if d.step == "rescale-hu"), "")
+    decided = next((d for d in seen.provenance if d.step == "rescale-hu"), None)
     odd = remarks(raw.spacing_mm, raw.extent_mm) if raw.array.shape[0] > 1 else []
+    low, high = np.percentile(seen.array[:, ::2, ::2], (1, 99))
+    if decided is not None and high - low < _NEARLY_FLAT * max(1e-6, float(np.ptp(_ends(seen)))):
+        odd.append("what the model sees is nearly one grey value: are these values HU?")
     told = "usable, but " + "; ".join(odd) if odd else "usable"
-    return f"{told}; {scale}" if scale else told
+    return f"{told}; {decided.text.partition(':')[0]}" if decided is not None else told
+
+
+def _ends(seen: Volume) -> tuple[float, float]:
+    """The black and the white of the model's window."""
+    from ctfw.volumes.drawing import grey_range
+
+    return grey_range(seen)
 
 
 def facts(scan: Path, raw: Volume, seen: Volume) -> list[str]:
@@ -120,14 +170,15 @@ def facts(scan: Path, raw: Volume, seen: Volume) -> list[str]:
     ]
     lines += [f"  {decision.step}: {decision.text}" for decision in seen.provenance]
     shown, high, wide = seen.array.shape
-    lines.append(f"  the model sees {shown} slices of {wide} x {high} pixels, {seen.intensity}")
+    count = f"{shown} slice{'s' * (shown != 1)}"
+    lines.append(f"  the model sees {count} of {wide} x {high} pixels, {seen.intensity}")
     return lines
 
 
 def _sheet_name(scan: Path, out: Path, used: set[Path]) -> Path:
     """A name of its own for each scan of one call, also where base names are the same."""
     name = scan.name
-    for ending in (".nii.gz", ".nii", ".npy", ".npz", ".dcm", ".mha", ".mhd", ".nrrd", ".nhdr"):
+    for ending in ENDINGS:
         name = name.removesuffix(ending)
     number, found = 2, out / f"{name}.sheet.png"
     while found in used:

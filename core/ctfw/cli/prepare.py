@@ -17,6 +17,7 @@ from ctfw.plugins import load_plugins
 if TYPE_CHECKING:
     from ctfw.contracts import Dataset
     from ctfw.engine.ledger import Ledger
+    from ctfw.engine.survey import Survey
     from ctfw.types import Case
 
 SPLITS = ("train", "validation", "test")
@@ -73,18 +74,17 @@ def prepare(
     """
     from ctfw.engine.bench import make_pipeline
     from ctfw.engine.context import Context
-    from ctfw.engine.launch import lacking
     from ctfw.engine.ledger import Ledger
     from ctfw.engine.prepare import prepare_volumes
     from ctfw.engine.survey import Survey
     from ctfw.errors import RecipeInvalid
-    from ctfw.recipe import resolve
+    from ctfw.recipe import preflight, resolve
     from ctfw.runs.lock import only_one, stoppable
 
     part = _shard(shard)
     plugins = load_plugins()
     resolved = resolve(recipe, overrides or (), profile, plugins)
-    if problems := lacking(resolved):
+    if problems := preflight(resolved, only="data"):
         raise RecipeInvalid(problems)
     context = Context(seed=resolved.seed, synthetic=resolved.synthetic)
     settings: Any = resolved.data.settings
@@ -94,24 +94,31 @@ def prepare(
             f"{recipe}: nothing in data.preprocess keeps what is made; add "
             "{use: preprocessed-numpy}, and what should stay changeable after it"
         )
+    pipeline.rehearse()
     dataset: Dataset = context.build(resolved.data)
     dataset.prepare()
     cases = _cases(dataset, splits or (), limit, part)
     folder = log or Path("prepared") / resolved.name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"--log {folder}: a file of that name is in the way") from error
     name = "" if part is None else f"{part[0]}-of-{part[1]}"
     with only_one(folder, name=f".lock{name and '-' + name}"), stoppable():
         ledger = Ledger(folder, name)
         try:
             survey = Survey.of(pipeline, cases, ledger, every=True, again=again)
-            _announce(survey, len(cases), pipeline.folders)
+            _announce(survey, ledger, len(cases), pipeline.folders)
             prepare_volumes(
                 pipeline, cases, ledger, workers=workers, cluster=cluster, survey=survey,
                 max_failures=max_failures,
             )  # fmt: skip
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on where this one ended", file=sys.stderr)
+            raise
         finally:
             ledger.close()
-    _summary(ledger, folder)
+    _summary(ledger)
 
 
 def _cases(
@@ -153,12 +160,16 @@ def _number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def _announce(survey: Any, total: int, folders: Sequence[Path]) -> None:
+def _announce(survey: Survey, ledger: Ledger, total: int, folders: Sequence[Path]) -> None:
     places = ", ".join(str(folder) for folder in folders)
-    print(f"{total} volumes, {len(survey.todo)} images to do, into {places}", file=sys.stderr)
+    count = len(survey.todo)
+    told = f"{_count(total, 'volume')}, {_count(count, 'image')} to do, into {places}"
+    if known := ledger.counts["refused"]:
+        told += f"; {_count(known, 'scan')} refused before: --again tries them once more"
+    print(told, file=sys.stderr)
 
 
-def _summary(ledger: Ledger, folder: Path) -> None:
+def _summary(ledger: Ledger) -> None:
     """What came of it, on stdout; raises UserError when something was left out."""
     from ctfw.progress import size_of
 
@@ -169,8 +180,10 @@ def _summary(ledger: Ledger, folder: Path) -> None:
     left_out = counts["refused"] + counts["failed"]
     if not left_out:
         return
-    reasons = list(ledger.refused.items())
-    for name, reason in reasons[:5]:
+    for name, reason in list(ledger.refused.items())[:5]:
         print(f"left out: {name}: {reason}")
-    more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
-    raise UserError(f"{left_out} scans left out{more}: {folder / 'quarantine.json'} says why")
+    raise UserError(f"{_count(left_out, 'scan')} left out: {ledger.quarantine} says why")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

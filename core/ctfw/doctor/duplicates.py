@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Group = tuple["Case", ...]
 _PIECE = 4096
+_SHOWN = 3  # cases named of one image
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -54,7 +55,19 @@ def check(scene: Scene) -> Iterator[Finding]:
 
 
 def _named(groups: Sequence[Group]) -> list[str]:
-    return [" = ".join(f"{case.id} ({case.split})" for case in group) for group in groups]
+    """A few cases of each image, one of each split among them."""
+    named = []
+    for group in groups:
+        first: list[Case] = []
+        for case in group:
+            if case.split not in {each.split for each in first}:
+                first.append(case)
+        shown = [*first, *(case for case in group if all(case is not each for each in first))][
+            :_SHOWN
+        ]
+        more = f" and {len(group) - len(shown):,} more" if len(group) > len(shown) else ""
+        named.append(" = ".join(f"{case.id} ({case.split})" for case in shown) + more)
+    return named
 
 
 def _disagreeing(groups: Sequence[Group]) -> str:

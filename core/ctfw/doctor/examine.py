@@ -137,6 +137,8 @@ def _said(error: Exception) -> Finding:
     """What a user can mend is a problem; a crash leaves the matter open."""
     if isinstance(error, UserError):
         return problem(str(error))
+    if isinstance(error, OSError) and error.filename is not None:
+        return problem(f"{error.filename}: {error.strerror}", advice="a run would end there too")
     return warning(
         f"could not be checked: {where(error)}: {error}",
         advice="the other checks went on; please report this one",

@@ -17,7 +17,7 @@ class Ledger:
     """Rows of this job, and what earlier jobs of the same folder said.
 
     folder  where `manifest.jsonl` and `quarantine.json` are kept; None: nowhere
-    shard   put into the manifest's name, so that jobs of one array do not share a file
+    shard   put into the names of the files, so that jobs of one array do not share them
     """
 
     def __init__(self, folder: Path | None = None, shard: str = "") -> None:
@@ -25,17 +25,21 @@ class Ledger:
         self.rows: list[Row] = []
         self.counts: Counter[str] = Counter()
         self.refused: dict[str, str] = {}
-        self._name = f"manifest{shard and '.' + shard}.jsonl"
+        self._shard = shard and f".{shard}"
+        self._name = f"manifest{self._shard}.jsonl"
         self._known = self._earlier()
 
-    def add(self, row: Row, sharing: Sequence[str] = ()) -> None:
-        """Note a row at once; `sharing` are further cases with the same image."""
+    def add(self, row: Row, sharing: Sequence[str] = (), *, new: bool = True) -> None:
+        """Note a row at once; `sharing` are further cases with the same image.
+
+        new  False: the manifest, or a store, tells it already
+        """
         self.rows.append(row)
         names = (row.case, *sharing)
         self.counts[row.state] += len(names)
         if row.state in ("refused", "failed"):
             self.refused.update(dict.fromkeys(names, row.reason))
-        if self.folder is not None and row.state != "found":
+        if self.folder is not None and new:
             for name in names:
                 append_line(
                     self.folder / self._name, {**asdict(row), "case": name, "ctfw": __version__}
@@ -49,20 +53,15 @@ class Ledger:
         same = row["stamp"] == stamp and row["ctfw"] == __version__
         return str(row["reason"]) if same else ""
 
-    def close(self) -> None:
-        """Write `quarantine.json`: case -> why its scan is left out."""
-        if self.folder is not None:
-            write_json(self.folder / "quarantine.json", self._left_out())
+    @property
+    def quarantine(self) -> Path | None:
+        """Where `close` writes case -> why its scan is left out, for the cases of this job."""
+        return self.folder and self.folder / f"quarantine{self._shard}.json"
 
-    def _left_out(self) -> dict[str, str]:
-        """The last word on each case, over all manifests of the folder."""
-        found: dict[str, str] = {}
-        for row in self._lines():
-            if row["state"] in ("refused", "failed"):
-                found[row["case"]] = row["reason"]
-            else:
-                found.pop(row["case"], None)
-        return {**found, **self.refused}
+    def close(self) -> None:
+        """Write the quarantine."""
+        if self.quarantine is not None:
+            write_json(self.quarantine, self.refused)
 
     def _earlier(self) -> dict[str, dict[str, Any]]:
         return {row["key"]: row for row in self._lines()}

@@ -8,10 +8,12 @@ in its hands, and one on which processes die twice is left out.
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from ctfw.volumes.pipeline import VolumePipeline
 
 _DEATHS = 3
+_UNWRITTEN = 3  # in a row: then it is the disk, and going on only wastes hours
+_IDLE_S = 20  # until a worker ends whose parent was killed
 _ANSWER_S = 15
 
 
@@ -86,16 +90,22 @@ class _Keeper:
     def __init__(self, ledger: Ledger, job: Bar, survey: Survey, max_failures: int | None) -> None:
         self.ledger, self.job, self.survey = ledger, job, survey
         self.max_failures = max_failures
-        self.made = self.bytes = self.bad = 0
+        self.made = self.bytes = self.bad = self.unwritten = 0
 
     def take(self, row: Row) -> None:
         self.ledger.add(row, self.survey.sharing(row.key))
         if row.state == "made":
             self.made, self.bytes = self.made + 1, self.bytes + row.bytes
         self.bad += row.state in ("refused", "failed")
+        self.unwritten = self.unwritten + 1 if row.state == "failed" else 0
         self.job.advance(note=self._note())
         if self.made in (1, 8, 64):
             self.survey.must_fit(self.bytes / self.made, self.job.total - self.job.done)
+        if self.unwritten >= _UNWRITTEN:
+            raise UserError(
+                f"{self.unwritten} volumes in a row could not be kept, the last one: {row.reason}. "
+                "Mend that and call again: what is done is kept"
+            )
         if self.max_failures is not None and self.bad > self.max_failures:
             raise UserError(
                 f"more than {self.max_failures} volumes could not be used, the last one: "
@@ -120,26 +130,57 @@ def _rows(
     workers: int | None,
     cluster: str | None,
 ) -> Iterator[Row]:
+    if cluster:
+        yield from _on_cluster(pipeline, dict(todo), every, cluster)
+        return
     from joblib import Parallel, cpu_count, delayed, parallel_config
 
     count = min(workers or cpu_count(), len(todo))
-    backend: Any = _dask(cluster) if cluster else nullcontext()
     tasks = [delayed(prepare_one)(pipeline, case, key, every, marks) for key, case in todo.items()]
-    with backend:
-        chosen: dict[str, Any] = (
-            {"backend": "dask"}
-            if cluster
-            else {"backend": "loky", "inner_max_num_threads": 1, "n_jobs": count}
-        )
-        with parallel_config(**chosen):
-            jobs = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
+    loky = parallel_config(
+        "loky", n_jobs=count, inner_max_num_threads=1, idle_worker_timeout=_IDLE_S
+    )
+    with loky, _quiet_end():
+        jobs = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
+        try:
             yield from jobs(tasks)
+        except (KeyboardInterrupt, GeneratorExit):
+            _stop_workers()
+            raise
+
+
+def _stop_workers() -> None:
+    """End the worker processes now; left to themselves they fill the screen with tracebacks."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 @contextmanager
-def _dask(address: str) -> Iterator[None]:
+def _quiet_end() -> Iterator[None]:
+    """Without the KeyError of joblib's own thread, which may look for a task that joblib has just
+    dropped because of an interruption."""
+    tell = threading.excepthook
+
+    def hook(happened: threading.ExceptHookArgs) -> None:
+        thread = happened.thread.name if happened.thread else ""
+        if not (thread == "ExecutorManagerThread" and happened.exc_type is KeyError):
+            tell(happened)
+
+    threading.excepthook = hook
     try:
-        from distributed import Client
+        yield
+    finally:
+        threading.excepthook = tell
+
+
+def _on_cluster(
+    pipeline: VolumePipeline, todo: dict[str, Case], every: bool, address: str
+) -> Iterator[Row]:
+    """The same tasks on the workers of a Dask scheduler, a few per thread at a time. The scheduler
+    gives what a dead worker held to another one."""
+    try:
+        from distributed import Client, as_completed
     except ImportError as error:
         raise MissingPackage(
             "--cluster needs Dask: run pip install 'ctfw[cluster]', here and on the workers"
@@ -149,12 +190,24 @@ def _dask(address: str) -> Iterator[None]:
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(f"no Dask scheduler answers at {address} ({error})") from error
     with client:
-        if not client.scheduler_info()["workers"]:
+        threads = sum(client.nthreads().values())
+        if not threads:
             raise UserError(
                 f"the Dask scheduler at {address} has no workers: start some with "
                 f"dask worker {address}"
             )
-        yield
+        waiting = iter(todo.items())
+
+        def submit(count: int) -> list[Any]:
+            return [
+                client.submit(prepare_one, pipeline, case, key, every, pure=False)
+                for key, case in islice(waiting, count)
+            ]
+
+        running = as_completed(submit(4 * threads))
+        for future in running:
+            yield future.result()
+            running.update(submit(1))
 
 
 @contextmanager

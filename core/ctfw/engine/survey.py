@@ -57,7 +57,7 @@ class Survey:
             looked = track(pool.map(look, cases), "look at scans", len(cases))
             for case, (key, row) in zip(cases, looked, strict=True):
                 if row is not None:
-                    ledger.add(row)
+                    ledger.add(row, new=not row.key)
                 elif key in survey.todo:
                     survey._others.setdefault(key, []).append(case.id)
                 else:

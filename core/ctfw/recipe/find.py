@@ -53,7 +53,7 @@ def find_recipe(text: str, dirs: Sequence[Path], near: Path | None = None) -> Pa
         if (found := _with_suffix(candidate)) is not None:
             return found
     known = shipped(dirs)
-    hint = did_you_mean(given.with_suffix("").as_posix(), known)
+    hint = did_you_mean(given.with_suffix("").as_posix() if given.name else text, known)
     detail = f"no recipe '{text}'"
     if (near or Path()).joinpath(given).is_dir():
         detail += " (that is a folder)"

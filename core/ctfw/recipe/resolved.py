@@ -102,11 +102,16 @@ def _inner(settings: Strict, path: str) -> Iterator[tuple[str, Block]]:
                 yield from _inner(item, at)
 
 
-def preflight(recipe: ResolvedRecipe) -> list[Problem]:
-    """What this machine lacks for a valid recipe: packages, files, folders. Imports nothing."""
+def preflight(recipe: ResolvedRecipe, only: str = "") -> list[Problem]:
+    """What this machine lacks for a valid recipe: packages, files, folders. Imports nothing.
+
+    only  a part of the recipe, such as `data`, where the rest is not used
+    """
     problems: list[Problem] = []
     told: set[str] = set()
     for path, block in recipe.blocks():
+        if only and path.split(".")[0] != only:
+            continue
         component = block.component
         for need in component.missing():
             if component.qualified + need not in told:
@@ -114,7 +119,7 @@ def preflight(recipe: ResolvedRecipe) -> list[Problem]:
                 text = f"{path}: '{component.name}' needs {need}"
                 problems.append(Problem(text, recipe.marks.get(f"{path}.use")))
         problems += _absent_paths(recipe, block.settings, path)
-    for stage in recipe.stages.values():
+    for stage in recipe.stages.values() if not only else ():
         for name, reference in stage.needs.items():
             if reference.path is not None and not reference.path.exists():
                 at = f"stages.{stage.name}.{name}"

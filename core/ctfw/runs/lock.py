@@ -31,7 +31,8 @@ def only_one(folder: Path, pid: Any = None, name: str = ".lock") -> Iterator[Non
             except OSError as error:
                 by = f" (process {pid})" if pid else ""
                 raise UserError(
-                    f"{folder} is being worked on by another ctfw{by}; wait for it, or stop it"
+                    f"{folder} is being worked on by another ctfw{by}; wait for it, stop it, "
+                    "or work in another folder"
                 ) from error
         yield
 

@@ -76,7 +76,7 @@ def decide(
     table = table_reading(hints)
     if mended := _mended(seen, mends):
         return mended
-    if seen.state in ("not-ct", "twice", "scaled"):
+    if seen.state in ("not-ct", "twice", "scaled", "thousandths"):
         raise NotCT(f"not a CT in a usable state: {seen.text}{_advice(seen)}")
     states = {state for state, _ in declared} | ({seen.state} - {"unclear"})
     words = "; ".join([*(text for _, text in declared), f"voxels: {seen.text}"])
@@ -127,6 +127,8 @@ def _mended(seen: Verdict, mends: Mends) -> Verdict | None:
 
 
 def _advice(seen: Verdict) -> str:
+    if seen.state == "thousandths":
+        return "; set rescale-hu's `intensity: raw, slope: 1000, intercept: 0`"
     if seen.state == "twice":
         return ", or set rescale-hu's `mend_double_rescale`"
     if seen.state == "scaled":

@@ -22,6 +22,7 @@ Grid = TypeVar("Grid", Volume, SliceStream)
 SPACING_MM = (0.05, 20.0)
 MAX_SHEAR_DEG = 0.5
 MAX_OBLIQUE_DEG = 20.0
+_WORTH_TELLING_DEG = 1.0
 _LPS_SIGNS = (-1.0, -1.0, 1.0)
 
 
@@ -55,12 +56,18 @@ def check_affine(affine: np.ndarray) -> None:
             f"the voxel axes are sheared by {skew:.1f} degrees (gantry tilt, or a registration "
             "stored in the sform): resample it to a straight grid first"
         )
-    oblique = np.degrees(np.arccos(np.clip(np.abs(unit).max(axis=0).min(), 0, 1)))
+    oblique = oblique_deg(affine)
     if oblique > MAX_OBLIQUE_DEG:
         raise UnreadableVolume(
             f"the volume is rotated by {oblique:.0f} degrees against the patient's axes (limit "
             f"{MAX_OBLIQUE_DEG:g}): resample it to axial slices first"
         )
+
+
+def oblique_deg(affine: np.ndarray) -> float:
+    """Largest angle between a voxel axis and the patient's axis nearest to it."""
+    unit = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return float(np.degrees(np.arccos(np.clip(np.abs(unit).max(axis=0).min(), 0, 1))))
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,18 @@ def canonical(slices: SliceStream, case: Case | None = None) -> SliceStream:
     else:
         turned = _turned_whole(slices, turn)
     return turn.note(turned.but(affine=slices.affine @ turn.index))
+
+
+def tell_oblique(slices: SliceStream) -> SliceStream:
+    """A decision about axes that do not run along the patient's; what is read stays as it is."""
+    if (angle := oblique_deg(slices.affine)) <= _WORTH_TELLING_DEG:
+        return slices
+    return slices.noting(
+        "geometry",
+        f"the volume is rotated by {angle:.0f} degrees against the patient's axes: the voxel "
+        "axes are kept, and the affine says where they point",
+        degrees=round(angle, 1),
+    )
 
 
 def _turned_whole(slices: SliceStream, turn: _Turn) -> SliceStream:

@@ -15,9 +15,9 @@ from ctfw.component import Block, plain
 from ctfw.contracts import Preprocessor, StreamingPreprocessor, StreamingStore, VolumeStore
 from ctfw.errors import UnreadableVolume, UserError
 from ctfw.types import Case, Volume
-from ctfw.volumes.geometry import canonical
+from ctfw.volumes.geometry import canonical, lps_affine, tell_oblique
 from ctfw.volumes.identity import source_identity
-from ctfw.volumes.stream import SliceStream, StartAgain
+from ctfw.volumes.stream import Planes, SliceStream, StartAgain
 
 Result = TypeVar("Result")
 
@@ -61,7 +61,7 @@ class VolumePipeline:
         """The same, slice by slice; only the header has been read when this returns."""
         path = Path(path)
         with _naming(path):
-            return canonical(self.open(path), case)
+            return tell_oblique(canonical(self.open(path), case))
 
     def __call__(self, path: Path, case: Case | None = None) -> Volume:
         """The volume after the last step. Raises a UserError that names the path, e.g. NotCT.
@@ -164,6 +164,26 @@ class VolumePipeline:
         """Where the stores keep their entries, of those that offer `folder`."""
         found = [getattr(self.steps[index], "folder", None) for index in _stores(self.steps)]
         return tuple(Path(folder) for folder in found if folder is not None)
+
+    def rehearse(self) -> None:
+        """Raise the UserError of a step that can never work where it stands, such as hu-window
+        before rescale-hu. A large chest of which no slice is read goes through the steps, as far
+        as they take slices one by one."""
+
+        def read(numbers: Sequence[int]) -> Planes:
+            raise RuntimeError("nothing is read in a rehearsal")
+
+        slices = SliceStream((400, 512, 512), lps_affine((0.7, 0.7, 1.0)), read)
+        for step in self.steps:
+            if isinstance(step, StreamingStore):
+                slices = step.through("rehearsal", slices)
+            elif isinstance(step, StreamingPreprocessor):
+                try:
+                    slices = step.stream(slices)
+                except RuntimeError:
+                    return  # it looks at the voxels, as the search for lungs does
+            else:
+                return
 
     def sweep(self) -> None:
         """Let the stores that offer `sweep()` remove what killed processes left unfinished."""

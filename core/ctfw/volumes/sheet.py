@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ctfw.types import HU, UNKNOWN, Decision, Volume
+from ctfw.types import HU, NORMALISED, UNKNOWN, Decision, Volume
 from ctfw.volumes.drawing import INK, QUIET, Page, directions, grey_range, middle, picture, plain
 from ctfw.volumes.geometry import to_lps
 
@@ -50,13 +50,19 @@ def contact_sheet(raw: Volume, seen: Volume | None, title: str, verdict: str, ou
     page.text(_LEFT, 0.82, "\n".join(told), 11.5, color=_BAD if refused else _ACCENT)
     heights = slice_heights(raw, shown)
     _slices(page, top, columns, cell, shown, heights, refused=refused)
-    _overviews(page, top, view, source, heights, scaled=not refused)
+    if not _is_picture(raw):
+        _overviews(page, top, view, source, heights, scaled=not refused)
     _histogram(page.axes(_RIGHT, top + middle - 1.85, 4.9, 1.4), source, seen)
     _facts(page, below, raw, shown, refused=refused)
     _decisions(page, below, record)
     out.parent.mkdir(parents=True, exist_ok=True)
     page.figure.savefig(out, dpi=110, format="png")
     return out
+
+
+def _is_picture(volume: Volume) -> bool:
+    """A view of an X-ray study: it has no other planes, and its values are no HU."""
+    return volume.array.shape[0] == 1 and volume.intensity == NORMALISED
 
 
 def _evenly(volume: Volume, count: int) -> Volume:
@@ -114,12 +120,15 @@ def _slices(
         axes = picture(page.axes(left, upper, wide - 0.06, cell - 0.04))
         plane = shown.array[k].astype(np.float32)
         axes.imshow(plane, cmap="gray", vmin=low, vmax=high, aspect=mm_y / mm_x)
+        if _is_picture(shown):
+            continue
         axes.set_title(f"{k + 1}  ·  {heights[k]:.1f} mm", size=8.5, color=INK, pad=2.5)
         if place == 0:
             directions(axes, ("A", "P", "R", "L"))
     what = "Slices of the source, which was refused" if refused else "What the model sees"
     some = "" if len(index) == count else f", {len(index)} of its {count} slices"
     caption = f"{what}{some}: millimetres above the lowest slice of the scan, feet to head"
+    caption = what if _is_picture(shown) else caption
     page.text(_LEFT, top - 0.27, caption, 10, color=QUIET)
 
 
@@ -160,10 +169,10 @@ def _overviews(
 def _histogram(axes: Axes, source: Volume, seen: Volume | None) -> None:
     """Share of voxels per 20 HU (log scale), with the window of the model and tissue marks."""
     sample = source.array[:, ::3, ::3].astype(np.float32).ravel()
-    if seen is None:
+    if seen is None or _is_picture(source):
         axes.hist(sample, bins=120, color=QUIET)
         axes.set_yscale("log")
-        plain(axes, "stored values")
+        plain(axes, "stored values" if seen is None else "grey values, share of pixels (log)")
         return
     edges = np.arange(-1100, 1700, 20)
     counts = np.histogram(sample, edges)[0] / max(1, sample.size)
@@ -234,4 +243,5 @@ def _size(volume: Volume) -> str:
 def _values(volume: Volume) -> str:
     low, high = float(volume.array.min()), float(volume.array.max())
     state = "as stored" if volume.intensity == UNKNOWN else volume.intensity
-    return f"{state}, {low:.4g} to {high:.4g}"
+    form = ".0f" if max(abs(low), abs(high)) >= 1000 else ".3g"
+    return f"{state}, {low:{form}} to {high:{form}}"

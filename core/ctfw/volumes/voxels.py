@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 AIR_HU = -1024
-State = Literal["hu", "raw", "twice", "scaled", "not-ct", "unclear"]
+State = Literal["hu", "raw", "twice", "scaled", "thousandths", "not-ct", "unclear"]
 _STORAGE_OFFSETS = (1024, 8192)
 _SAMPLE = 120_000
 _FEW = 4096
@@ -34,6 +34,7 @@ class Reading:
 
 
 AS_STORED = Reading(1.0, 0.0)
+_THOUSANDTHS = Reading(1000.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Verdict:
 
     state    "hu"; "raw": `reading` makes HU; "twice": rescaled once too often, `reading` takes it
              back; "scaled": fractions of a window, `span` being what stands for its ends;
-             "not-ct"; "unclear"
+             "thousandths": HU / 1000 as CT-CLIP writes them; "not-ct"; "unclear"
     """
 
     state: State
@@ -121,6 +122,9 @@ class Witness:
         whole = bool(np.array_equal(sample, np.rint(sample)))
         if whole and low >= 0 and high <= 255:
             return self._eight_bit(sample, span)
+        if high > 1.01 and _plausible(sample, _THOUSANDTHS):
+            text = f"{span}: HU divided by 1000"
+            return Verdict("thousandths", text, _THOUSANDTHS)
         if low >= -1.01 and high <= 1.01:
             ends = (0.0, 1.0) if low >= 0 else (-1.0, 1.0)
             text = f"{span}: scaled to {ends[0]:g} to {ends[1]:g}, the HU are lost"

@@ -61,6 +61,11 @@ def read_table(path: Path, encoding: str = "utf-8", delimiter: str | None = None
     return found
 
 
+def _absent(path: Path) -> str:
+    where = "" if path.is_absolute() else "; a relative path starts from the working directory"
+    return f"{path.absolute()}: no such file{where}"
+
+
 def _guarded(path: Path, encoding: str, read: Any) -> Rows:
     """Open and read; what goes wrong below the format is said in words."""
     name = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
@@ -69,7 +74,7 @@ def _guarded(path: Path, encoding: str, read: Any) -> Rows:
             rows: Rows = read(file)
             return rows
     except FileNotFoundError:
-        raise BadData(f"{path}: no such file; check data.file") from None
+        raise BadData(_absent(path)) from None
     except IsADirectoryError:
         raise BadData(f"{path}: a folder, and the table should be a {KINDS} file") from None
     except UnicodeError as error:
@@ -209,7 +214,7 @@ def _parquet(path: Path) -> Rows:
             "or save the table as CSV"
         ) from error
     if not path.is_file():
-        raise BadData(f"{path}: no such file; check data.file")
+        raise BadData(_absent(path))
     try:
         content = parquet.read_table(path)
     except (arrow.ArrowException, OSError) as error:

@@ -169,7 +169,9 @@ class AnnotatedXrays:
         """id or study -> (L,) labels. Raises BadData for columns and values that do not fit."""
         if self.config.labels_file is None:
             return None
-        rows = read_table(self.config.labels_file.expanduser())
+        file = self.config.labels_file.expanduser()
+        below = self.config.root / file
+        rows = read_table(below if below.is_file() else file)
         key = first_of(rows.header, _KEYS)
         columns = {name: first_of(rows.header, (name,)) for name in self.label_names}
         missing = [name for name, index in columns.items() if index is None]

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ctfw.config import Local, Strict
 
-Positive = Annotated[float, Field(gt=0)]
+Millimetres = Annotated[float, Field(ge=0.05, le=20)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 Voxels = Annotated[int, Field(ge=1, le=4096)]
 
@@ -57,8 +57,8 @@ class RescaleHuConfig(Strict):
 class ResampleConfig(Strict):
     """Trilinear resampling to a fixed spacing."""
 
-    spacing_mm: tuple[Positive, Positive, Positive] = Field(
-        (0.75, 0.75, 1.5), description="voxel spacing (x, y, z) afterwards"
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres] = Field(
+        (0.75, 0.75, 1.5), description="voxel spacing (x, y, z) afterwards, 0.05 to 20 mm"
     )
     grid: Literal["centre", "ctclip"] = Field(
         "centre",

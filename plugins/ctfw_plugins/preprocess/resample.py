@@ -13,6 +13,7 @@ from ctfw_plugins.preprocess.configs import ResampleConfig
 from ctfw_plugins.preprocess.kernel import Axis, resampled
 
 _SHRINKS = 1.2
+_MOST = 4096  # voxels on an axis, as for files that are read
 
 
 class Resample:
@@ -40,6 +41,12 @@ class Resample:
             for voxels, spacing, target in zip(size, old, self.config.spacing_mm, strict=True)
         ]
         x, y, z = axes
+        if max(len(axis.centres) for axis in axes) > _MOST:
+            made = " x ".join(str(len(axis.centres)) for axis in axes)
+            raise UserError(
+                f"resample to {_words(self.config.spacing_mm)} mm would make {made} voxels of "
+                f"{_words(size)} (at most {_MOST} on an axis): check the unit of `spacing_mm`"
+            )
         steps = [_step(axis) for axis in axes]
         affine = slices.affine @ np.diag([*steps, 1.0])
         affine[:, 3] = slices.affine @ np.array([*(axis.centres[0] for axis in axes), 1.0])

@@ -34,9 +34,11 @@ class Slices:
         slices, first, last, where = self._range(slices)
         depth, count = slices.shape[0], self.config.count
         if last - first + 1 < count:
+            has, step = last - first + 1, slices.spacing_mm[0]
             raise UserError(
-                f"{count} slices are asked for and the {where} has {last - first + 1}: lower "
-                "`count` of slices, or resample to a smaller z spacing first"
+                f"{count} slices are asked for, and the {where} has {has} at this point: "
+                f"{has * step:.0f} mm in steps of {step:g} mm. Lower `count` of slices, or "
+                "resample to a smaller z spacing first"
             )
         index = first + np.floor((np.arange(count) + 0.5) * (last - first + 1) / count).astype(int)
         positions = (index - index[0]) * slices.spacing_mm[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -116,9 +117,12 @@ class SliceStore(ABC):
                         crc[number] = landing.checksum(stored)
                         if number in asked:
                             yield number, shown(rounded)
-                finally:
-                    with landing.said_plainly(data):
-                        told = packing.close()
+                except BaseException:
+                    with suppress(OSError, ValueError):  # the file is thrown away
+                        packing.close()
+                    raise
+                with landing.said_plainly(data):
+                    told = packing.close()
             landing.commit(side, data, slices, **told, dtype=self.dtype.name, plane_crc32=crc)
 
         return slices.but(read=read, random=False)

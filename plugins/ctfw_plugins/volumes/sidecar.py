@@ -78,7 +78,7 @@ class Sidecar:
                     f"an array has no spacing of its own: put {self.name} with "
                     '{"spacing_mm": [x, y, z]} beside it, or set the npy loader\'s `spacing_mm`'
                 )
-            x, y, z = (float(told[k]) for k in ("xyz" if isinstance(told, dict) else range(3)))
+            x, y, z = _three(told)
         except _BAD as error:
             raise UnreadableVolume(f"the sidecar's geometry cannot be read: {error}") from error
         where = "its sidecar" if "spacing_mm" in self.content else "the settings"
@@ -112,6 +112,21 @@ class Sidecar:
         if len(told) != depth:
             raise UnreadableVolume(f"the sidecar has {len(told)} checksums for {depth} planes")
         return told
+
+
+def _three(told: Any) -> tuple[float, float, float]:
+    """Spacing along x, y, z of {"x": .., "y": .., "z": ..} or [x, y, z]. Raises ValueError."""
+    items: Any = [told.get(axis) for axis in "xyz"] if isinstance(told, dict) else told
+    numbers = isinstance(items, (list, tuple)) and all(
+        isinstance(item, (int, float)) and not isinstance(item, bool) for item in items
+    )
+    if not numbers or len(items) != 3:
+        raise ValueError(
+            f'spacing_mm is {json.dumps(told)[:60]}, not three numbers, [x, y, z] or {{"x": .., '
+            '"y": .., "z": ..}'
+        )
+    x, y, z = items
+    return float(x), float(y), float(z)
 
 
 def _content(path: Path) -> dict[str, Any]:
