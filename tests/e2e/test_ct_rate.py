@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -123,3 +124,25 @@ def test_scores_can_be_made_again_with_the_scan_left_out(
     assert done.returncode == 0, done.stderr
     first = read_json(run[0] / "stages" / "test" / "scores.json")
     assert read_json(tmp_path / "scores.json")["table"] == first["table"]
+
+
+def test_audit_leaves_out_the_scan_that_cannot_be_read_and_names_it(
+    run: tuple[Path, Any, str], ctfw: Call, tmp_path: Path
+) -> None:
+    folder = run[0]
+    root = tmp_path / "CT-RATE"
+    shutil.copytree(folder.parents[2] / "CT-RATE", root)
+    broken = sorted((root / "valid_fixed").rglob("*.nii.gz"))[0]
+    broken.write_bytes(broken.read_bytes()[:3000])
+    done = ctfw(
+        "audit", folder, "--set", f"data.root={root}", "--resamples", "100", "--out", tmp_path / "a"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "1 of 6 scans cannot be used and are left out; the first, " in done.stderr
+    audit = read_json(tmp_path / "a" / "audit.json")
+    assert (audit["cases"], audit["data"]["of"]) == (5, 6)
+    (name,) = audit["data"]["refused"]
+    assert broken.name.startswith(name.removesuffix(".nii.gz"))
+    assert audit["synthetic"] is False
+    assert "Left out" in (tmp_path / "a" / "audit.html").read_text()
+    assert "Synthetic" not in (tmp_path / "a" / "coverage.svg").read_text()

@@ -53,6 +53,7 @@ def killed_when(
         ("tune", "steps.jsonl", 8),  # after a validation, between two checkpoints
         pytest.param("test", "generated.own.jsonl", 4, marks=pytest.mark.slow),
         pytest.param("test", "generated.another.jsonl", 1, marks=pytest.mark.slow),
+        pytest.param("test", "nll.noise.jsonl", 3, marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_resumed_run_has_the_same_numbers(
