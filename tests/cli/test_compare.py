@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scored_runs import make_file, make_run, written
 
 from ctfw.cli import main
-from ctfw.cli.comparison import escaped
+from ctfw.cli.comparison import Cell, Sheet, escaped, in_latex
 
 Says = Callable[..., tuple[int, str, str]]
 
@@ -83,6 +83,14 @@ def test_baseline_may_be_a_further_run(runs: tuple[Path, Path], tmp_path: Path, 
     assert "  minus extra" in out
 
 
+def test_run_that_is_named_twice_is_shown_once(
+    runs: tuple[Path, Path], tmp_path: Path, says: Says
+) -> None:
+    out = says(*runs, "--baseline", tmp_path / "good")[1]
+    assert "compared with good" in out
+    assert out.count(runs[1].name) == 1
+
+
 def test_csv_has_a_line_per_system_and_score(runs: tuple[Path, Path], says: Says) -> None:
     code, out, _ = says(*runs, "--format", "csv", "--primary", "macro-f1", "--primary", "bleu-4")
     assert code == 0
@@ -132,6 +140,11 @@ def test_latex_table_is_whole_and_bold_where_the_best_is_clear(
         assert not re.search(r"(?<!\\)[%#_]", line), line
     assert r"95 \% interval" in out
     assert r"r2gen\textbar{}corpus" in out
+
+
+def test_latex_name_with_a_bracket_is_no_option_of_the_line_break() -> None:
+    table = Sheet(["system", "m"], [("a", [Cell("0.1")]), ("[b] & c", [Cell("-0.2")])], [])
+    assert r"{}[b] \& c & $-$0.2 \\" in in_latex(table).splitlines()
 
 
 @given(st.text(max_size=40))

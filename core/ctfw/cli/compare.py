@@ -13,7 +13,16 @@ import typer
 from ctfw.cli.comparison import Format, in_csv, in_latex, in_markdown, in_text, sheet
 from ctfw.cli.options import columns as aligned
 from ctfw.errors import UserError
-from ctfw.runs.compare import Outcome, by_seed, columns, differing, read_outcome, report_stage
+from ctfw.runs.compare import (
+    Outcome,
+    by_seed,
+    columns,
+    differing,
+    is_stage,
+    newest,
+    read_outcome,
+    report_stage,
+)
 
 if TYPE_CHECKING:
     from ctfw.scoring.comparison import Comparison
@@ -64,7 +73,7 @@ def compare(
     from ctfw.cli.compared import compared
     from ctfw.runs.files import write_text
 
-    paths = list(dict.fromkeys([*([baseline] if baseline else []), *runs]))
+    paths = _once([*([baseline] if baseline else []), *runs])
     outcomes = {path: read_outcome(path) for path in paths if not path.is_file()}
     _warn(list(outcomes.values()))
     if baseline in outcomes and report_stage(baseline) is None:
@@ -153,6 +162,15 @@ def shown_settings(outcomes: Sequence[Outcome]) -> list[str]:
 def name_of(members: Sequence[Outcome]) -> str:
     """The name that the members share, without what a sweep adds for the seed."""
     return re.sub(r"-seed=?\d+", "", members[0].name)
+
+
+def _once(paths: Sequence[Path]) -> list[Path]:
+    """Each run once, although a recipe's folder may stand for it as well."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        plain = path.is_file() or is_stage(path)
+        found.setdefault((path if plain else newest(path)).resolve(), path)
+    return list(found.values())
 
 
 def _warn(outcomes: Sequence[Outcome]) -> None:

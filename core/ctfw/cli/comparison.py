@@ -75,7 +75,8 @@ def in_latex(table: Sheet) -> str:
     head = " & ".join(escaped(name) for name in table.header)
     body = []
     for name, cells in table.rows:
-        inset = r"\quad " if name.startswith(" ") else ""
+        # "{}": a row that starts with [ or * would be read as an option of the line break above.
+        inset = r"\quad " if name.startswith(" ") else "{}" * name.startswith(("[", "*"))
         texts = [rf"\textbf{{{_number(c.text)}}}" if c.best else _number(c.text) for c in cells]
         body.append(" & ".join([inset + escaped(name.strip()), *texts]) + r" \\")
     notes = [escaped(note) + r" \par" for note in table.notes]
