@@ -196,7 +196,7 @@ def test_text_and_markdown_align_and_name_the_protocol(table: ScoreTable) -> Non
     markdown = table.to_markdown(names, interval=False)
     assert markdown.splitlines()[:2] == ["| system | BLEU-4 | macro F1 |", "| --- | ---: | ---: |"]
     assert "- BLEU-4: r2gen|corpus|smooth:none|refs:1" in markdown
-    assert "| blind |" in markdown
+    assert "| blind ▼ |" in markdown
     assert "▼" in markdown
 
 
