@@ -146,3 +146,12 @@ def test_reliance_row_needs_a_column_with_a_protocol() -> None:
     table = build_table({"model": third_party(1)}, ["a", "b"])
     with pytest.raises(KeyError, match="elsewhere"):
         table.with_row("gain", "reliance", {"elsewhere": table.row("model").cell("errors")})
+
+
+def test_metric_without_numbers_per_case_has_no_interval_and_says_so() -> None:
+    rows = {"model": {"bare": Scores({"hub": 0.3}, "hub|v1"), **third_party(1)}}
+    table = build_table(rows, ["a", "b"])
+    assert table.row("model").cell("hub").value == 0.3
+    assert math.isnan(table.row("model").cell("hub").low)
+    assert not math.isnan(table.row("model").cell("errors").low)
+    assert "hub: no interval, this metric gives no numbers per case" in table.notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -12,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctfw.scoring import corpus, ngrams
-from ctfw.scoring.cider import cider_d
 from ctfw.scoring.corpus import EncodedPairs, encode, encode_predictions
 from ctfw.scoring.ngrams import bleu_statistics
-from ctfw.scoring.rouge import lcs_lengths, lcs_places, rouge_l, rouge_n
+from ctfw.scoring.rouge import lcs_lengths, lcs_places, rouge_l
 from ctfw.types import Prediction
 from ctfw_plugins.metrics.bleu import Bleu
 from ctfw_plugins.metrics.cider import Cider
@@ -58,19 +58,24 @@ def test_statistics_equal_a_count_by_hand(groups: Groups) -> None:
     assert np.array_equal(bleu_statistics(pairs_of(groups)), statistics_by_hand(groups))
 
 
+CODES = st.lists(st.integers(0, 2**62), max_size=60).map(lambda codes: codes + codes[::3])
+
+
+@pytest.mark.parametrize("multipliers", [ngrams._MULTIPLIERS, [], [0, 0], [1, 1 << 63]])
 @settings(max_examples=50, deadline=None)
-@given(GROUPS.filter(bool))
-def test_renumbered_codes_change_nothing(groups: Groups) -> None:
-    plain = pairs_of(groups)
-    usual = ngrams.LARGEST
+@given(CODES)
+def test_equal_codes_and_no_others_get_equal_numbers(
+    multipliers: Sequence[int], codes: list[int]
+) -> None:
+    """Also where every code hashes to one place, and where no multiplier is left."""
+    usual = ngrams._MULTIPLIERS
     try:
-        ngrams.LARGEST = 1 << 12  # 5 words to the 4th power and 20 texts are more
-        dense = pairs_of(groups)
-        assert np.array_equal(bleu_statistics(dense), bleu_statistics(plain))
-        assert np.array_equal(rouge_n(dense, 3), rouge_n(plain, 3))
-        assert cider_d(dense) == pytest.approx(cider_d(plain), abs=1e-12)
+        ngrams._MULTIPLIERS = np.array(multipliers, np.uint64)
+        numbers = ngrams.renumber(np.array(codes, np.int64))
     finally:
-        ngrams.LARGEST = usual
+        ngrams._MULTIPLIERS = usual
+    assert all(0 <= number < len(codes) for number in numbers)
+    assert len(set(zip(codes, numbers))) == len(set(codes)) == len(set(numbers))
 
 
 def test_a_vocabulary_whose_codes_would_overflow_is_counted_exactly() -> None:

@@ -137,7 +137,7 @@ def _quarantine(refused: dict[str, str], total: int, run: RunDirectory, context:
     text = f"{len(refused)} of {total} scans cannot be used; the first, {name}: {reason}"
     if len(refused) > total * MOST_REFUSED:
         raise BadData(f"{text} (all of them: {run.path / 'quarantine.json'})")
-    context.log(f"{text}; they are left out, see quarantine.json")
+    context.log(f"{text}; they are left out, see {run.path / 'quarantine.json'}")
 
 
 def _stage(

@@ -57,8 +57,11 @@ class EncodedPairs:
     def ngrams(self, order: int) -> list[PairNgrams]:
         """The n-grams of n = 1..order; counted once."""
         if len(self._ngrams) < order:
-            made = windows(self.ids, self.lengths, len(self.vocabulary), order)
-            self._ngrams = [PairNgrams.of(owner, codes, self.pair) for owner, codes, _ in made]
+            made = windows(self.ids, self.lengths, len(self.vocabulary), order, repeated=True)
+            self._ngrams = [
+                PairNgrams.of(*found, np.maximum(self.lengths - n, 0), self.pair)
+                for n, found in enumerate(made)
+            ]
         return self._ngrams[:order]
 
     def slices(self, values: Sequence[Any]) -> list[Any]:

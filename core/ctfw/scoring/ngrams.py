@@ -19,41 +19,64 @@ if TYPE_CHECKING:
     from ctfw.scoring.corpus import EncodedPairs
 
 Tokens = Sequence[str]
-LARGEST = 1 << 62
+_MULTIPLIERS = np.random.default_rng(20260101).integers(1 << 62, 1 << 63, 64, dtype=np.uint64) | 1
+
+
+def renumber(codes: np.ndarray) -> np.ndarray:
+    """(W,) int64 codes >= 0 -> (W,) numbers below W; equal codes, and no others, get equal numbers.
+
+    The number is the index of some window with that code. It is found through a table at the place
+    that a multiplicative hash gives (Knuth, TAOCP 3, 6.4): what lost its place to another code is
+    tried again with another multiplier. Half the time of a sort, and exact.
+    """
+    numbers = np.zeros(len(codes), np.int64)
+    left, mine = np.arange(len(codes)), codes
+    for multiplier in _MULTIPLIERS:
+        if not len(left):
+            return numbers
+        bits = max(len(left) - 1, 1).bit_length()
+        place = ((mine.view(np.uint64) * multiplier) >> np.uint64(64 - bits)).view(np.int64)
+        table = np.empty(1 << bits, np.int64)
+        table[place] = np.arange(len(left))
+        found = table[place]
+        numbers[left] = left[found]
+        lost = np.flatnonzero(mine[found] != mine)
+        left, mine = left[lost], mine[lost]
+    first, inverse = np.unique(mine, return_index=True, return_inverse=True)[1:]
+    numbers[left] = left[first[inverse]]
+    return numbers
 
 
 def windows(
-    flat: np.ndarray, lengths: np.ndarray, vocabulary: int, order: int
+    flat: np.ndarray, lengths: np.ndarray, vocabulary: int, order: int, repeated: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """The n-grams of D texts for n = 1..order: (W,) text, (W,) code, and what codes are below.
+    """The n-grams of D texts for n = 1..order: (W,) text, (W,) number, and what numbers are below.
 
     flat        (T,) int64 token ids of all texts, one text after the other
     lengths     (D,) tokens of each text
     vocabulary  a number that every id is below
+    repeated    give only the n-grams that stand more than once in all texts together
 
-    Equal codes are equal n-grams, in all texts. A code, followed by the bits of a text's number, is
-    below LARGEST: codes are id_1 * V^(n-1) + ... + id_n while that holds, and renumbered where it
-    would not.
+    Equal numbers are equal n-grams, in all texts. An n-gram that stands once makes every longer
+    one with it stand once, so that those need not be looked at.
     """
-    texts = 1 << bits_of(len(lengths))
     owner = np.repeat(np.arange(len(lengths)), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(flat))
-    base = max(vocabulary, 1)
-    codes, size = flat, base
+    before = flat.copy()  # number of the (n - 1)-gram at each place; -1 where there is none
     for n in range(1, order + 1):
-        if n > 1:
-            if size > LARGEST // (base * texts):
-                distinct, codes = np.unique(codes, return_inverse=True)
-                size = max(len(distinct), 1)
-            codes = codes[: max(len(flat) - n + 1, 0)] * base + flat[n - 1 :]
-            size *= base
-        inside = left[: len(codes)] >= n
-        yield owner[: len(codes)][inside], codes[inside], size
-
-
-def bits_of(texts: int) -> int:
-    """How many bits the number of one of so many texts takes."""
-    return max(texts - 1, 0).bit_length()
+        if n == 1:
+            place, numbers, size = np.arange(len(flat)), flat, max(vocabulary, 1)
+        else:
+            place = np.flatnonzero((left[: 1 - n] >= n) & (before[: 1 - n] >= 0))
+            place = place[before[place + 1] >= 0]
+            numbers = renumber(before[place] * vocabulary + flat[place + n - 1])
+            size = max(len(place), 1)
+        if repeated:
+            kept = np.bincount(numbers, minlength=1)[numbers] > 1
+            place, numbers = place[kept], numbers[kept]
+        before = np.full(len(flat), -1)
+        before[place] = numbers
+        yield owner[place], numbers, size
 
 
 def runs(ordered: np.ndarray) -> np.ndarray:
@@ -93,6 +116,8 @@ class NgramTable:
 class PairNgrams:
     """The n-grams of one order in pairs of a hypothesis and its references.
 
+    once         (D,) how many n-grams of a text stand once in all texts together. They match
+                 nothing, and are no entries
     text, count  (E,) entries: the n-gram stands `count` times in that text; sorted by n-gram, then
                  by text, so that the texts of a pair are neighbours
     group        (G,) index of the first entry of each n-gram in each pair
@@ -100,6 +125,7 @@ class PairNgrams:
     hyp, best    (G,) how often the hypothesis has it, and the reference that has it most often
     """
 
+    once: np.ndarray
     text: np.ndarray
     count: np.ndarray
     group: np.ndarray
@@ -108,26 +134,37 @@ class PairNgrams:
     best: np.ndarray
 
     @classmethod
-    def of(cls, owner: np.ndarray, codes: np.ndarray, pair: np.ndarray) -> PairNgrams:
-        """owner, codes as from `windows`; `pair` (D,) pair of each text, whose first is the
-        hypothesis, in ascending order."""
-        bits = bits_of(len(pair))
-        keys = np.sort((codes << bits) | owner)
+    def of(
+        cls,
+        owner: np.ndarray,
+        numbers: np.ndarray,
+        size: int,
+        windows: np.ndarray,
+        pair: np.ndarray,
+    ) -> PairNgrams:
+        """owner, numbers, size as from `windows`; `windows` (D,) n-grams of each text; `pair` (D,)
+        pair of each text, whose first is the hypothesis, in ascending order."""
+        bits = max(len(pair) - 1, 0).bit_length()
+        keys = (numbers << bits) | owner
+        if size << bits <= 1 << 32:
+            keys = keys.astype(np.uint32)  # sorts in half the time
+        keys.sort()
         start = runs(keys)
-        keys, count = keys[start], np.diff(start, append=len(keys)).astype(np.int32)
-        code, text = keys >> bits, keys & ((1 << bits) - 1)
+        count = np.diff(start, append=len(keys)).astype(np.int32)
+        keys = keys[start]
+        number, text = keys >> bits, (keys & ((1 << bits) - 1)).astype(np.int32)
         opens = np.zeros(len(keys), bool)
-        opens[runs(code)] = True
+        opens[runs(number)] = True
+        of_pair = pair[text]
         new = opens.copy()
-        new[1:] |= pair[text[1:]] != pair[text[:-1]]
+        new[1:] |= of_pair[1:] != of_pair[:-1]
         group = np.flatnonzero(new)
-        leads = np.flatnonzero(np.diff(pair, prepend=-1))  # the hypothesis of each pair
-        is_hyp = np.zeros(len(pair), bool)
-        is_hyp[leads] = True
-        own = is_hyp[text]
+        leads = np.diff(pair, prepend=-1) > 0  # the hypothesis of each pair
+        own = leads[text]
         hyp = np.where(own[group], count[group], 0)
         best = np.maximum.reduceat(np.where(own, 0, count), group) if len(group) else hyp
-        return cls(text.astype(np.int32), count, group, np.flatnonzero(opens[group]), hyp, best)
+        once = windows - np.bincount(owner, minlength=len(pair))
+        return cls(once, text, count, group, np.flatnonzero(opens[group]), hyp, best)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """(G,) values of the groups -> (E,) of their entries."""

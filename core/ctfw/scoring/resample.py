@@ -129,6 +129,11 @@ def leave_one_out(scores: Scores, patients: Sequence[str]) -> dict[str, np.ndarr
     return {name: np.asarray(value) for name, value in reduce(table.sum(0) - table).items()}
 
 
+def has_parts(scores: Scores) -> bool:
+    """Whether the scores can be computed again from parts of cases."""
+    return bool(scores.per_case) or (scores.statistics is not None and scores.reduce is not None)
+
+
 def parts(scores: Scores) -> tuple[np.ndarray, Reduce]:
     """(N, K) statistics and their reduction; per-case means where a metric gives none.
 
@@ -136,10 +141,9 @@ def parts(scores: Scores) -> tuple[np.ndarray, Reduce]:
     """
     if scores.statistics is not None and scores.reduce is not None:
         return scores.statistics, scores.reduce
-    names = list(scores.per_case)
-    if not names:
+    if not has_parts(scores):
         raise ValueError("these scores have neither statistics nor per-case values to resample")
-    columns = []
+    names, columns = list(scores.per_case), []
     for name in names:
         value = np.asarray(scores.per_case[name], float)
         valid = ~np.isnan(value)

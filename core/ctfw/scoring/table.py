@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ctfw.scoring.columns import BELOW, Cell, Column, Kind, Row, binding_floors, column_names
 from ctfw.scoring.floors import LABEL_FLOORS, TEXT_FLOORS
 from ctfw.scoring.intervals import Estimate, percentile, undefined
-from ctfw.scoring.resample import resample, why_no_interval
+from ctfw.scoring.resample import has_parts, resample, why_no_interval
 from ctfw.types import Scores
 
 HEADLINE = (
@@ -138,7 +140,7 @@ def build_table(
     kinds = kinds or {}
     names = column_names(rows)
     given = [scores for metrics in rows.values() for scores in metrics.values()]
-    draws = iter(resample(given, patients, n, seed) if given and patients else [{}] * len(given))
+    draws = _draws(given, patients, n, seed)
     columns: dict[str, Column] = {}
     made: list[Row] = []
     lost: dict[str, int] = {}
@@ -146,7 +148,7 @@ def build_table(
         kind = kinds.get(row, "floor" if row in TEXT_FLOORS + LABEL_FLOORS else "model")
         cells: dict[str, Cell] = {}
         for metric, scores in metrics.items():
-            drawn = next(draws)
+            drawn = draws.get(id(scores), {})
             for value, number in scores.values.items():
                 key = names[metric, value]
                 columns.setdefault(key, Column.of(value, scores, key))
@@ -156,11 +158,26 @@ def build_table(
                     lost[key] = max(lost.get(key, 0), undefined(drawn[value]))
         made.append(Row(row, kind, cells))
     notes = [note for scores in given for note in scores.notes]
+    notes += [
+        f"{names[metric, value]}: no interval, this metric gives no numbers per case"
+        for metric, scores in next(iter(rows.values()), {}).items()
+        for value in scores.values
+        if not has_parts(scores)
+    ]
     reason = why_no_interval(patients)
     notes += [f"no intervals: {reason}"] if reason else _lost(columns, lost, n)
     notes += _undefined(columns.values(), made)
     table = ScoreTable(tuple(columns.values()), tuple(made), tuple(dict.fromkeys(notes)))
     return replace(table, rows=tuple(_marked(row, table) for row in made))
+
+
+def _draws(
+    given: Sequence[Scores], patients: Sequence[str], n: int, seed: int
+) -> dict[int, dict[str, np.ndarray]]:
+    """Draws of each of the scores that can be resampled, by its identity."""
+    able = [scores for scores in given if has_parts(scores)]
+    drawn = resample(able, patients, n, seed) if able and patients else []
+    return {id(scores): draws for scores, draws in zip(able, drawn)}
 
 
 def _lost(columns: Mapping[str, Column], lost: Mapping[str, int], n: int) -> list[str]:
