@@ -27,7 +27,7 @@ def cider_d(pairs: EncodedPairs, order: int = 4, sigma: float = SIGMA) -> np.nda
         own = ngrams.count * weight
         other = ngrams.spread(ngrams.hyp * idf)
         squares = np.bincount(ngrams.text, weights=own * own, minlength=texts)
-        norm = np.sqrt(squares + ngrams.once * np.log(len(pairs)) ** 2)
+        norm = np.sqrt(squares + ngrams.once * np.log(max(len(pairs), 1)) ** 2)
         shared = np.bincount(ngrams.text, weights=np.minimum(own, other) * own, minlength=texts)
         below = norm[hyps] * norm[refs]
         total += np.divide(shared[refs], below, out=np.zeros(len(refs)), where=below > 0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, count
 from typing import Any
 
@@ -41,9 +43,10 @@ class EncodedPairs:
             text for own, refs in zip(hypotheses, references, strict=True) for text in (own, *refs)
         ]
         ids: defaultdict[str, int] = defaultdict(count().__next__)
-        self.ids = np.array(list(map(ids.__getitem__, chain.from_iterable(texts))), np.int64)
-        self.vocabulary = tuple(ids)
         self.lengths = np.array(list(map(len, texts)), np.int64)
+        each = map(ids.__getitem__, chain.from_iterable(texts))
+        self.ids = np.fromiter(each, np.int64, int(self.lengths.sum()))
+        self.vocabulary = tuple(ids)
         self.ends = np.cumsum(self.lengths)
         size = np.array([1 + len(refs) for refs in references], np.int64)
         self.pair = np.repeat(np.arange(len(size)), size)
@@ -93,9 +96,22 @@ def encode(
     Raises KeyError for an unknown tokeniser, ValueError where a hypothesis has no reference.
     """
     several = [[entry] if isinstance(entry, str) else list(entry) for entry in references]
-    flat = iter(tokenise([text for entry in several for text in entry], tokeniser))
-    tokens = [[next(flat) for _ in entry] for entry in several]
-    return EncodedPairs(tokenise(hypotheses, tokeniser, generated=True), tokens)
+    with _no_collection():
+        flat = iter(tokenise([text for entry in several for text in entry], tokeniser))
+        tokens = [[next(flat) for _ in entry] for entry in several]
+        return EncodedPairs(tokenise(hypotheses, tokeniser, generated=True), tokens)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection: it would walk the new tokens again and again, and find no cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 _kept: dict[tuple[Any, ...], tuple[EncodedPairs, weakref.ref[Prediction]]] = {}

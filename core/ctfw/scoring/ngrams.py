@@ -29,15 +29,15 @@ def renumber(codes: np.ndarray) -> np.ndarray:
     that a multiplicative hash gives (Knuth, TAOCP 3, 6.4): what lost its place to another code is
     tried again with another multiplier. Half the time of a sort, and exact.
     """
-    numbers = np.zeros(len(codes), np.int64)
-    left, mine = np.arange(len(codes)), codes
+    numbers = np.zeros(len(codes), np.int32)
+    left, mine = np.arange(len(codes), dtype=np.int32), codes
     for multiplier in _MULTIPLIERS:
         if not len(left):
             return numbers
         bits = max(len(left) - 1, 1).bit_length()
         place = ((mine.view(np.uint64) * multiplier) >> np.uint64(64 - bits)).view(np.int64)
-        table = np.empty(1 << bits, np.int64)
-        table[place] = np.arange(len(left))
+        table = np.empty(1 << bits, np.int32)
+        table[place] = np.arange(len(left), dtype=np.int32)
         found = table[place]
         numbers[left] = left[found]
         lost = np.flatnonzero(mine[found] != mine)
@@ -60,21 +60,24 @@ def windows(
     Equal numbers are equal n-grams, in all texts. An n-gram that stands once makes every longer
     one with it stand once, so that those need not be looked at.
     """
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(flat))
-    before = flat.copy()  # number of the (n - 1)-gram at each place; -1 where there is none
+    owner = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    ends = np.cumsum(lengths, dtype=np.int32)
+    left = np.repeat(ends, lengths) - np.arange(len(flat), dtype=np.int32)
+    before = flat  # number of the (n - 1)-gram at each place; -1 where there is none
     for n in range(1, order + 1):
         if n == 1:
-            place, numbers, size = np.arange(len(flat)), flat, max(vocabulary, 1)
+            place, numbers, size = np.arange(len(flat), dtype=np.int32), flat, max(vocabulary, 1)
         else:
-            place = np.flatnonzero((left[: 1 - n] >= n) & (before[: 1 - n] >= 0))
-            place = place[before[place + 1] >= 0]
-            numbers = renumber(before[place] * vocabulary + flat[place + n - 1])
+            inside = (
+                (left[: 1 - n] >= n) & (before[: 1 - n] >= 0) & (before[1 : 2 - n or None] >= 0)
+            )
+            place = np.flatnonzero(inside).astype(np.int32)
+            numbers = renumber(before[place] * np.int64(vocabulary) + flat[place + n - 1])
             size = max(len(place), 1)
         if repeated:
             kept = np.bincount(numbers, minlength=1)[numbers] > 1
             place, numbers = place[kept], numbers[kept]
-        before = np.full(len(flat), -1)
+        before = np.full(len(flat), -1, np.int32)
         before[place] = numbers
         yield owner[place], numbers, size
 
@@ -145,9 +148,11 @@ class PairNgrams:
         """owner, numbers, size as from `windows`; `windows` (D,) n-grams of each text; `pair` (D,)
         pair of each text, whose first is the hypothesis, in ascending order."""
         bits = max(len(pair) - 1, 0).bit_length()
-        keys = (numbers << bits) | owner
-        if size << bits <= 1 << 32:
-            keys = keys.astype(np.uint32)  # sorts in half the time
+        # Half the time of a sort where 32 bits are enough.
+        kind = np.dtype(np.uint32 if size << bits <= 1 << 32 else np.uint64)
+        keys = numbers.astype(kind)
+        keys <<= kind.type(bits)
+        keys |= owner.astype(kind)
         keys.sort()
         start = runs(keys)
         count = np.diff(start, append=len(keys)).astype(np.int32)
