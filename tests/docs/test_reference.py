@@ -36,8 +36,14 @@ def test_committed_reference_is_what_the_code_makes(made: dict[str, str], page: 
 
 
 def test_no_page_is_left_over(made: dict[str, str]) -> None:
-    written = {"glossary.md"}
+    written = {"glossary.md", "metrics.md"}
     assert {path.name for path in (DOCS / "reference").iterdir()} == set(made) | written
+
+
+def test_every_metric_is_in_the_table_of_metrics() -> None:
+    text = committed("metrics.md")
+    metrics = load_plugins(only="none").catalog.all("metric")
+    assert [m.name for m in metrics if f"| `{m.name}` |" not in text] == []
 
 
 def test_every_verb_has_a_section() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ctfw.cli.compare import name_of
-from ctfw.cli.score import LABELER, METRICS, read_columns
+from ctfw.cli.score_file import LABELER, METRICS, read_columns
 from ctfw.component import Block
 from ctfw.engine.context import Context
 from ctfw.plugins import Plugins, load_plugins

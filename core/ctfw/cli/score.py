@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from ctfw.errors import BadData, UserError
+from ctfw.cli.score_file import Choice, read_columns, score_file, under_protocols
+from ctfw.errors import UserError
 from ctfw.plugins import Plugins, load_plugins
 from ctfw.runs.directory import RunDirectory
 from ctfw.runs.files import read_json
@@ -19,10 +19,6 @@ from ctfw.runs.files import read_json
 if TYPE_CHECKING:
     from ctfw.scoring.assess import Assessment
     from ctfw.types import Case
-
-METRICS = ("bleu", "rouge-l", "coverage", "accuracy")
-LABELER = "ct-rate-18"
-REPORT_COLUMNS = ("report", "reference", "text", "report_text", "Findings_EN")
 
 
 def score(
@@ -32,9 +28,26 @@ def score(
             metavar="RUN|FILE", help="A run or stage, or predictions (jsonl, json, csv)."
         ),
     ],
+    protocols: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protocol", metavar="NAME", help="How texts are compared, e.g. r2gen; repeatable."
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="BLOCK", help="bleu, or '{use: bleu, n: 2}'; repeatable."),
+    ] = None,
+    labeler: Annotated[
+        str, typer.Option("--labeler", metavar="BLOCK", help="Who reads findings (ct-rate-18).")
+    ] = "",
     train: Annotated[
         Path | None,
         typer.Option("--train", metavar="FILE", help="Reports of the training split, for floors."),
+    ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option("--references", metavar="FILE", help="References, when FILE has none."),
     ] = None,
     names: Annotated[
         list[str] | None,
@@ -43,25 +56,53 @@ def score(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Write scores and cases here.")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Write scores and cases here (FILE.scores; for a run: nowhere).",
+        ),
     ] = None,
 ) -> None:
     """Score predictions beside their floors, with patient-clustered intervals.
 
-    A file needs columns for case, generated and reference; patient and labels are optional.
+    A file needs columns for case, generated and reference; patient is optional. Every score is
+    printed with its signature and written, with the values per case, to --out.
     """
-    from ctfw.cli.scores import print_facts
     from ctfw.scoring.assess import as_json
     from ctfw.scoring.facts import generation_facts
 
+    choice = Choice(protocols or (), metrics or (), labeler)
     plugins = load_plugins()
     if target.is_dir():
-        found, told = _run(target, plugins)
+        _refuse_for_runs(train=train, references=references, column=names)
+        found, told = _run(target, plugins, choice)
     else:
-        found, told = _file(target, train, read_columns(names or []), plugins), {"synthetic": False}
-    decoding = told.get("generation", {})
+        columns = read_columns(names or [])
+        found = score_file(target, choice, plugins, columns, train, references)
+        told = {"synthetic": False}
     facts = as_json(found) | told
-    facts["generation"] = decoding | generation_facts(found.predictions)
+    facts["generation"] = told.get("generation", {}) | generation_facts(found.predictions)
+    _print(facts, target)
+    if out is None and target.is_file():
+        out = Path(f"{target.stem}.scores")
+    if out is not None:
+        _write(out, found, facts)
+
+
+def _refuse_for_runs(**given: Any) -> None:
+    """Raises UserError for options that say what a run knows by itself."""
+    for option, value in given.items():
+        if value:
+            raise UserError(f"--{option} is for a file of predictions: a run knows it by itself")
+
+
+def _print(facts: dict[str, Any], target: Path) -> None:
+    from rich.console import Console
+
+    from ctfw.cli.every_score import every_score
+    from ctfw.cli.scores import print_facts, read_table, row_labels
+
     print_facts(facts, target.name)
     generation = facts["generation"]
     print(
@@ -70,47 +111,22 @@ def score(
     )
     if empty := generation["empty_references"]:
         print(f"{empty} references are empty: each counts as a report without findings")
-    if out is not None:
-        _write(out, found, facts)
+    print()
+    plain = facts["table"]
+    lines = every_score(read_table(plain, labelled=False), row_labels(plain))
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(lines)
 
 
-def read_columns(texts: Sequence[str]) -> dict[str, str]:
-    """Our field -> the file's name for it, of the texts of `--column`. Raises UserError."""
-    pairs = [text.partition("=") for text in texts]
-    if wrong := [text for text, (_, equals, _) in zip(texts, pairs, strict=True) if not equals]:
-        raise UserError(f"--column {wrong[0]}: write FIELD=NAME, e.g. --column case=VolumeName")
-    return {field.strip(): name.strip() for field, _, name in pairs}
-
-
-def _file(path: Path, train: Path | None, names: dict[str, str], plugins: Plugins) -> Assessment:
-    from ctfw.component import Block
-    from ctfw.engine.context import Context
-    from ctfw.scoring.assess import assess
-    from ctfw.scoring.predictions import read_predictions
-
-    context = Context()
-
-    def built(kind: str, name: str) -> Any:
-        component = plugins.catalog.get(kind, name)
-        return context.build(Block(component, component.config()))
-
-    metrics = {name: built("metric", name) for name in METRICS}
-    predictions = read_predictions(path, names)
-    if any(p.labels is not None or p.reference_labels is not None for p in predictions):
-        print(f"labels in {path} are not used: {LABELER} reads both texts", file=sys.stderr)
-    cases = read_reports(train) if train is not None else ()
-    return assess(predictions, metrics, built("labeler", LABELER), cases)
-
-
-def _run(folder: Path, plugins: Plugins) -> tuple[Assessment, dict[str, Any]]:
-    """A run's predictions under the metrics and the labeler of its report stage, and what the run
-    has told of them.
+def _run(folder: Path, plugins: Plugins, choice: Choice) -> tuple[Assessment, dict[str, Any]]:
+    """A run's predictions under the metrics and the labeler of its report stage, or those of
+    `choice`, and what the run has told of them.
 
     The recipe's hash is not compared: no weights are involved, and older runs can be scored too.
     """
     from ctfw.engine.context import Context
     from ctfw.engine.judges import Judges
     from ctfw.recipe import resolve
+    from ctfw.recipe.inline import inline_block
     from ctfw.scoring.again import kept_facts, read_tokens
     from ctfw.scoring.assess import assess
     from ctfw.scoring.predictions import read_predictions
@@ -120,7 +136,13 @@ def _run(folder: Path, plugins: Plugins) -> tuple[Assessment, dict[str, Any]]:
     recipe = resolve(run.path / "resolved.yaml", (), None, plugins)
     settings: Any = recipe.stages[stage.name].block.settings
     context = Context(seed=recipe.seed)
-    judges = Judges.build(settings.labeler, settings.metrics, context)
+    metrics = choice.blocks(plugins) if choice.metrics else list(settings.metrics)
+    reader = (
+        inline_block(choice.labeler, "labeler", plugins.catalog, "--labeler")
+        if (choice.labeler)
+        else settings.labeler
+    )
+    judges = Judges.build(reader, under_protocols(metrics, choice.protocols), context)
     labeler, dataset = judges.labeler, context.build(recipe.data)
 
     def read(name: str) -> list[Any]:
@@ -173,25 +195,6 @@ def _likelihoods(file: Path) -> dict[str, np.ndarray]:
         rows = list(csv.DictReader(stream))
     names = [name for name in (rows[0] if rows else ()) if name.startswith("nll-")]
     return {n.removeprefix("nll-"): np.array([float(row[n]) for row in rows]) for n in names}
-
-
-def read_reports(path: Path) -> list[Case]:
-    """Training reports of a CSV, JSON or JSON-lines file, for the floors. Raises BadData."""
-    from ctfw.scoring.predictions import read_rows
-    from ctfw.types import Case
-
-    rows = read_rows(path)
-    present = {str(key) for _, row in rows for key in row}
-    column = next((name for name in REPORT_COLUMNS if name in present), None)
-    if column is None:
-        raise BadData(
-            f"{path}: no column with reports; name it one of {', '.join(REPORT_COLUMNS)} (the file "
-            f"has {', '.join(sorted(present))})"
-        )
-    return [
-        Case(f"{path.name}:{number}", f"{number}", path, str(row.get(column) or "").strip())
-        for number, row in rows
-    ]
 
 
 def _write(folder: Path, found: Assessment, facts: dict[str, Any]) -> None:

@@ -65,13 +65,19 @@ def words(estimate: dict[str, float | None]) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}], {verdict}"
 
 
-def read_table(plain: dict[str, Any]) -> ScoreTable:
-    """The table of a scores.json, its rows under the names that people read."""
+def read_table(plain: dict[str, Any], *, labelled: bool = True) -> ScoreTable:
+    """The table of a scores.json; `labelled`: its rows under the names that people read."""
     known = {field.name for field in fields(Row)}
     rows = [{key: row[key] for key in row if key in known} for row in plain["rows"]]
-    for row, facts in zip(rows, plain["rows"], strict=True):
-        row["name"] = facts.get("label", facts["name"])
+    if labelled:
+        for row, name in zip(rows, row_labels(plain).values(), strict=True):
+            row["name"] = name
     columns = [{f.name: c[f.name] for f in fields(Column)} for c in plain["columns"]]
     return ScoreTable.from_json(
         json.dumps({"columns": columns, "rows": rows, "notes": plain["notes"]})
     )
+
+
+def row_labels(plain: dict[str, Any]) -> dict[str, str]:
+    """Row -> what people read for it, of the table of a scores.json."""
+    return {row["name"]: row.get("label", row["name"]) for row in plain["rows"]}

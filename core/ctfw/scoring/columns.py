@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -15,6 +16,8 @@ Kind = Literal["model", "floor", "reliance", "oracle"]
 BELOW = "▼"
 _SILENT, _CLAIMS_ALL = LABEL_FLOORS[:2]
 _WORDS = {"bleu": "BLEU", "rouge": "ROUGE", "l": "L", "f1": "F1", "crg": "CRG"}
+_WORDS |= {"meteor": "METEOR", "cider": "CIDEr"}
+_MILLIMETRES = re.compile(r"(?:(\d+)-)?(\d+)mm\b")
 
 
 def binding_floors(higher_is_better: bool | None, floors: Mapping[str, float]) -> list[str]:
@@ -54,10 +57,18 @@ class Column:
     @classmethod
     def of(cls, name: str, scores: Scores, shown: str = "") -> Column:
         """The column of one of a metric's values; `shown` is its name in the table."""
-        parts = [_WORDS.get(part, part) for part in (shown or name).split("-")]
-        hyphen = "-" if parts[0] in ("BLEU", "ROUGE") else " "
         higher = None if name in scores.without_direction else name not in scores.lower_is_better
-        return cls(shown or name, hyphen.join(parts), scores.protocol, higher)
+        return cls(shown or name, label_of(shown or name), scores.protocol, higher)
+
+
+def label_of(name: str) -> str:
+    """What people read for a value: `bleu-4@vlm3d` is `BLEU-4 (vlm3d)`."""
+    value, at, protocol = name.partition("@")
+    value = _MILLIMETRES.sub(lambda m: f"{m[1]}–{m[2]}_mm" if m[1] else f"{m[2]}_mm", value)
+    parts = [_WORDS.get(part, part) for part in value.split("-")]
+    hyphen = "-" if parts[0] in ("BLEU", "ROUGE") else " "
+    shown = hyphen.join(parts).replace("_mm", " mm")
+    return f"{shown} ({protocol})" if at else shown
 
 
 def column_names(rows: Mapping[str, Mapping[str, Scores]]) -> dict[tuple[str, str], str]:

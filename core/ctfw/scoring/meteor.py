@@ -1,8 +1,8 @@
 """METEOR as nltk computes it (Lavie and Agarwal, WMT 2007): exact words, stems, synonyms.
 
 This is not the Java program METEOR 1.5 that coco-caption calls: that one has paraphrases and other
-weights, and gives about 0.28 where this one gives 0.44 on the same reports. The two never stand in
-one column, so the signature says `meteor-nltk` and which stages were used.
+weights, and much lower numbers. The two never stand in one column, so the signature says
+`meteor-nltk` and which stages were used.
 """
 
 from __future__ import annotations
