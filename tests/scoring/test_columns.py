@@ -155,3 +155,15 @@ def test_metric_without_numbers_per_case_has_no_interval_and_says_so() -> None:
     assert math.isnan(table.row("model").cell("hub").low)
     assert not math.isnan(table.row("model").cell("errors").low)
     assert "hub: no interval, this metric gives no numbers per case" in table.notes
+
+
+def test_note_of_a_floor_names_the_floor_and_one_of_all_rows_stands_once() -> None:
+    everywhere, alone = "labels left out: Hernia", "2 of 2 generated texts are empty"
+    rows = {
+        "model": {"bare": Scores({"hub": 0.3}, "hub|v1", notes=(everywhere,))},
+        "constant": {"bare": Scores({"hub": 0.1}, "hub|v1", notes=(everywhere, alone))},
+    }
+    notes = build_table(rows, ["a", "b"]).notes
+    assert notes.count(everywhere) == 1
+    assert f"constant: {alone}" in notes
+    assert alone not in notes

@@ -157,7 +157,7 @@ def build_table(
                 if kind == "model" and value in drawn and not math.isnan(number):
                     lost[key] = max(lost.get(key, 0), undefined(drawn[value]))
         made.append(Row(row, kind, cells))
-    notes = [note for scores in given for note in scores.notes]
+    notes = _notes(rows)
     notes += [
         f"{names[metric, value]}: no interval, this metric gives no numbers per case"
         for metric, scores in next(iter(rows.values()), {}).items()
@@ -169,6 +169,15 @@ def build_table(
     notes += _undefined(columns.values(), made)
     table = ScoreTable(tuple(columns.values()), tuple(made), tuple(dict.fromkeys(notes)))
     return replace(table, rows=tuple(_marked(row, table) for row in made))
+
+
+def _notes(rows: Mapping[str, Mapping[str, Scores]]) -> list[str]:
+    """What the metrics say, each thing once; what they say of a later row alone, with its name."""
+    said: list[str] = []
+    for number, (row, metrics) in enumerate(rows.items()):
+        new = [note for scores in metrics.values() for note in scores.notes if note not in said]
+        said += dict.fromkeys(f"{row}: {note}" if number else note for note in new)
+    return said
 
 
 def _draws(
