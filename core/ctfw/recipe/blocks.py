@@ -132,7 +132,7 @@ class Builder:
             detail = f"'${{{text}}}': only ${{env:NAME}} is replaced in a recipe"
             self.problems.add(path, detail, node.mark)
         elif not self._environ.get(name):
-            detail = f"the environment variable {name} is not set"
+            detail = f"the environment variable {name} is not set, or empty"
             self.problems.add(path, detail, node.mark, f"export {name}=..., or --set {path}=...")
         return self._environ.get(name, "")
 
