@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ctfw.errors import UserError
-from ctfw.runs.files import append_line, clean, read_json, read_lines, write_json, write_lines
+from ctfw.runs.files import (
+    append_line,
+    clean,
+    read_fitting,
+    read_json,
+    read_lines,
+    write_json,
+    write_lines,
+)
 from ctfw.runs.files import write_text as write
 
 
@@ -91,3 +101,33 @@ def test_missing_file_has_no_lines(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "absent.jsonl") == []
     write_lines(tmp_path / "empty.jsonl", [])
     assert read_lines(tmp_path / "empty.jsonl") == []
+
+
+def test_full_disk_is_said_in_words(tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; from pathlib import Path;"
+        "from ctfw.errors import CannotWrite; from ctfw.runs.files import append_line;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try:\n for i in range(99): append_line(Path(sys.argv[1]), {'text': 'x' * 100})\n"
+        "except CannotWrite as error: print(error)"
+    )
+    file = tmp_path / "g.jsonl"
+    done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True)
+    assert done.stdout.startswith(f"cannot write {file}: File too large"), done.stderr
+    kept = len(read_lines(file))
+    append_line(file, {"text": "next"})
+    assert [line["text"] for line in read_lines(file)] == ["x" * 100] * kept + ["next"]
+
+
+def test_what_follows_a_damaged_line_is_not_taken(tmp_path: Path) -> None:
+    file = tmp_path / "g.jsonl"
+    file.write_text('{"n": 0}\n{"n": 1}\nx\n{"n": 3}\n')
+    assert read_fitting(file, lambda place, line: line["n"] == place) == [{"n": 0}, {"n": 1}]
+    assert read_fitting(file, lambda place, line: place < 1) == [{"n": 0}]
+
+
+def test_line_that_is_no_object_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "g.jsonl"
+    file.write_text('7\n[1]\nnull\n{"n": 3}\n')
+    assert read_lines(file) == [{"n": 3}]

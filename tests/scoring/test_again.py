@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from ctfw.errors import BadData
 from ctfw.runs.files import write_json, write_lines
 from ctfw.scoring.again import kept_facts, read_tokens
 from ctfw.types import Prediction
@@ -60,3 +62,45 @@ def test_facts_that_predictions_cannot_tell_are_kept(tmp_path: Path) -> None:
         "split": "test", "fingerprint": "f",
         "generation": {"temperature": 0, "prompt": "Describe."},
     }  # fmt: skip
+
+
+SPANS = (
+    '{"case": "a", "spans": [[0, 3], [3, 8], [8, 8]]}',
+    '{"case": "c", "spans": [[0, 5], [5, 5]]}',
+)
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", "garbage", "[]", '{"case": "a"}', '{"case": "a", "nll": 3}']
+)
+def test_damaged_likelihoods_are_named_with_their_line(line: str, tmp_path: Path) -> None:
+    keep(tmp_path)
+    file = tmp_path / "nll.own.jsonl"
+    file.write_text(line + "\n" + file.read_text())
+    with pytest.raises(BadData, match=r"nll.own.jsonl, line 1: damaged.*remove it"):
+        read_tokens(tmp_path, MADE, None)
+
+
+@pytest.mark.parametrize("line", ["{}", '{"case": "a", "spans": [[0, 3], [3]]}', '{"case": "a"}'])
+def test_damaged_places_of_tokens_are_named_with_their_line(line: str, tmp_path: Path) -> None:
+    keep(tmp_path)
+    (tmp_path / "spans.jsonl").write_text("\n".join((SPANS[1], line, SPANS[0])))
+    with pytest.raises(BadData, match=r"spans.jsonl, line 2: damaged.*remove it"):
+        read_tokens(tmp_path, MADE, None)
+
+
+@pytest.mark.parametrize("text", [SPANS[0], SPANS[0] + "\n" + SPANS[1][:25]])
+def test_half_of_the_places_of_tokens_are_refused_with_the_file(text: str, tmp_path: Path) -> None:
+    keep(tmp_path)
+    (tmp_path / "spans.jsonl").write_text(text)
+    with pytest.raises(BadData, match=r"spans.jsonl has the places of 0 tokens of case 'c'"):
+        read_tokens(tmp_path, MADE, None)
+
+
+def test_likelihoods_of_fewer_tokens_than_the_own_are_refused(tmp_path: Path) -> None:
+    keep(tmp_path)
+    keep(tmp_path, "noise")
+    file = tmp_path / "nll.noise.jsonl"
+    file.write_text(file.read_text().replace("0.5, ", ""))
+    with pytest.raises(BadData, match=r"nll.noise.jsonl has 2 tokens of case 'a'"):
+        read_tokens(tmp_path, MADE, None)

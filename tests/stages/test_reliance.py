@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ctfw.engine.images import ImageBank, TokenBank
 from ctfw.engine.reliance import CONDITIONS, Swaps, reference_nll, report_nll, swap_partners
 from ctfw.errors import BadData
-from ctfw.runs.files import read_lines
+from ctfw.runs.files import read_lines, write_lines
 from ctfw.types import Case, CaseTable
 
 
@@ -122,6 +122,38 @@ def test_killed_reading_goes_on_to_the_same_numbers(
         np.testing.assert_array_equal(again[name], whole[name])
         file = f"nll.{name}.jsonl"
         assert (tmp_path / "broken" / file).read_text() == (tmp_path / "whole" / file).read_text()
+
+
+@pytest.mark.parametrize("line", ["garbage", "{}", "null", '{"case": "case-5", "nll": [1.0]}'])
+def test_damaged_likelihoods_are_read_again(
+    line: str,
+    echo: Any,
+    bank: TokenBank,
+    cases: CaseTable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = read(echo, bank, list(cases), tmp_path)
+    file = tmp_path / "nll.own.jsonl"
+    before = file.read_text()
+    lines = before.splitlines()
+    file.write_text("\n".join([*lines[:5], line, *lines[6:]]) + "\n")
+    again = read(echo, bank, list(cases), tmp_path)
+    assert all((again[name] == whole[name]).all() for name in CONDITIONS)
+    assert file.read_text() == before
+    assert f"{file}, line 6: damaged, or of another case" in capsys.readouterr().err
+
+
+def test_likelihoods_of_other_tokens_are_refused_with_the_file(
+    echo: Any, bank: TokenBank, cases: CaseTable, tmp_path: Path
+) -> None:
+    read(echo, bank, list(cases), tmp_path)
+    file = tmp_path / "nll.blank.jsonl"
+    lines = read_lines(file)
+    lines[3]["nll"] = [*lines[3]["nll"], 0.5]
+    write_lines(file, lines)
+    with pytest.raises(BadData, match=r"nll.blank.jsonl has .. tokens of case 'case-3'"):
+        read(echo, bank, list(cases), tmp_path)
 
 
 def test_finished_condition_is_not_read_again(

@@ -56,3 +56,54 @@ def test_finished_job_generates_nothing(
     echo.batches.clear()
     assert write(echo, bank, cases, tmp_path / "g.jsonl") == expected
     assert echo.batches == []
+
+
+DAMAGE = {
+    "garbage": lambda line: "garbage\n",
+    "another object": lambda line: "{}\n",
+    "no object": lambda line: "7\n",
+    "removed": lambda line: "",
+    "empty": lambda line: "\n",
+    "of another case": lambda line: line.replace("case-", "cose-"),
+    "no text": lambda line: line.replace('"text": "', '"text": 3, "was": "'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("at", [0, 4, 6, 10])
+def test_damaged_line_never_moves_a_report_to_another_case(
+    damage: str,
+    at: int,
+    echo: Any,
+    bank: TokenBank,
+    cases: CaseTable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    expected = write(echo, bank, cases, whole)
+    lines = whole.read_text().splitlines(keepends=True)
+    changed = DAMAGE[damage](lines[at])
+    assert changed != lines[at]
+    broken.write_text("".join([*lines[:at], changed, *lines[at + 1 :]]))
+    echo.batches.clear()
+    capsys.readouterr()
+    assert write(echo, bank, cases, broken) == expected
+    assert broken.read_text() == whole.read_text()
+    assert sum(echo.batches) == 12 - at // 5 * 5  # what stood before the damage is kept
+    assert f"{broken}, line {at + 1}: damaged, or of another case" in capsys.readouterr().err
+
+
+def test_line_that_a_kill_cut_is_done_again_without_a_word(
+    echo: Any,
+    bank: TokenBank,
+    cases: CaseTable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "g.jsonl"
+    write(echo, bank, cases, file)
+    file.write_text(file.read_text()[:-30])
+    capsys.readouterr()
+    write(echo, bank, cases, file)
+    assert "damaged" not in capsys.readouterr().err

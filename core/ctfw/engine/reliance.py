@@ -6,7 +6,8 @@ line by line, so that a killed job goes on where it stopped, one image condition
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from ctfw.engine.altered import ALTERED, altered
 from ctfw.engine.images import TokenBank
 from ctfw.errors import BadData
 from ctfw.progress import bar
-from ctfw.runs.files import append_line, read_lines, write_lines
-from ctfw.scoring.again import SPANS
+from ctfw.runs.files import append_line, each_line, read_fitting, write_lines
+from ctfw.scoring.again import SPANS, checked, is_numbers
 from ctfw.scoring.likelihood import Marks, ReferenceNLL, marks
 from ctfw.seed import stream
 from ctfw.settings import Generation
@@ -128,7 +129,8 @@ def reference_nll(
         file = folder / f"nll.{condition}.jsonl"
         name = f"{title}: read references ({condition} image)"
         found[condition] = _read_all(backbone, swaps, condition, batch, file, name)
-    return ReferenceNLL(found, _marks(backbone, swaps.cases, folder / SPANS, labeler))
+    told = ReferenceNLL(found, _marks(backbone, swaps.cases, folder / SPANS, labeler))
+    return checked(told, [case.id for case in swaps.cases], folder)
 
 
 def _read_all(
@@ -145,7 +147,13 @@ def _read_all(
             for i, each in zip(part, values, strict=True)
         ]
 
-    lines = in_batches(work, shown, batch, file, title)
+    def fits(place: int, line: Mapping[str, Any]) -> bool:
+        case, image = swaps.cases[shown[place]].id, names[shown[place]]
+        return (line.get("case"), line.get("image")) == (case, image) and is_numbers(
+            line.get("nll")
+        )
+
+    lines = in_batches(work, shown, batch, file, title, fits)
     result = [np.zeros(0)] * len(swaps.cases)
     for index, line in zip(shown, lines, strict=True):
         result[index] = np.asarray(line["nll"], float)
@@ -185,8 +193,12 @@ def write_all(
             for i, (text, finish) in zip(part, made, strict=True)
         ]
 
+    def fits(place: int, line: Mapping[str, Any]) -> bool:
+        made = isinstance(line.get("text"), str) and isinstance(line.get("finish"), str)
+        return made and line.get("image") == names[place]
+
     every = range(len(swaps.cases))
-    lines = in_batches(work, every, settings.batch_size, file, title)
+    lines = in_batches(work, every, settings.batch_size, file, title, fits)
     return [(str(line["text"]), str(line["finish"])) for line in lines]
 
 
@@ -204,14 +216,16 @@ def in_batches(
     size: int,
     file: Path,
     title: str,
+    fits: Callable[[int, Mapping[str, Any]], bool],
 ) -> list[dict[str, Any]]:
     """The lines that `work` makes of each batch of items, in order; they stand in `file`.
 
     A batch is written whole or again, so that the batches, and with them the numbers, are those
-    of an unbroken job.
+    of an unbroken job. Of a file that is there, what stands before the first line that is damaged,
+    or not `fits(place, line)`, is taken over.
     """
-    done = read_lines(file)
-    done = done[: len(done) // size * size] if len(done) < len(items) else done[: len(items)]
+    done = trusted(file, len(items), fits)
+    done = done[: len(done) // size * size] if len(done) < len(items) else done
     write_lines(file, done)
     with bar(title, len(items), len(done)) as job:
         for start in range(len(done), len(items), size):
@@ -220,4 +234,24 @@ def in_batches(
                 append_line(file, line)
             done += made
             job.advance(len(made))
+    return done
+
+
+def trusted(
+    file: Path, count: int, fits: Callable[[int, Mapping[str, Any]], bool]
+) -> list[dict[str, Any]]:
+    """The first lines of `file` that are what they should be, `count` at most.
+
+    Says so on stderr where others are done again; a last line that a kill cut is no news.
+    """
+    there = each_line(file)
+    while there and there[-1] is None:
+        there.pop()
+    done = read_fitting(file, lambda place, line: place < count and fits(place, line))
+    if len(done) < min(count, len(there)):
+        print(
+            f"{file}, line {len(done) + 1}: damaged, or of another case; this and what follows "
+            "is done again",
+            file=sys.stderr,
+        )
     return done

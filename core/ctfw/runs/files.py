@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ctfw.errors import UserError
+from ctfw.errors import CannotWrite, UserError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -41,15 +41,24 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one object to a JSON-lines file, on a line of its own even after a kill cut the last."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        torn = False
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            torn = file.read(1) != b"\n"
-        line = json.dumps(clean(value), ensure_ascii=False) + "\n"
-        file.write(("\n" * torn + line).encode())
+    """Add one object to a JSON-lines file, on a line of its own even after a kill cut the last.
+
+    Raises CannotWrite, e.g. when the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            torn = False
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"
+            line = json.dumps(clean(value), ensure_ascii=False) + "\n"
+            file.write(("\n" * torn + line).encode())
+    except OSError as error:
+        raise CannotWrite(
+            f"cannot write {path}: {error.strerror or error}. What is there already is kept: make "
+            "room and start again"
+        ) from error
 
 
 def write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
@@ -60,16 +69,37 @@ def write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Objects of a JSON-lines file; a line that a kill cut short is left out."""
+    return [line for line in each_line(path) if line is not None]
+
+
+def read_fitting(
+    path: Path, fits: Callable[[int, Mapping[str, Any]], bool]
+) -> list[dict[str, Any]]:
+    """Objects of a JSON-lines file up to the first that is damaged, or of which `fits(place,
+    object)` is false: what follows a damaged line need not stand where it seems to."""
+    found: list[dict[str, Any]] = []
+    for place, line in enumerate(each_line(path)):
+        if line is None or not fits(place, line):
+            break
+        found.append(line)
+    return found
+
+
+def each_line(path: Path) -> list[dict[str, Any] | None]:
+    """What each line of a JSON-lines file holds; None where it is no object."""
     if not path.is_file():
         return []
-    found = []
     # Not splitlines(): a text may hold U+2028 and the like, which JSON leaves as they are.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [_object(line) for line in (lines if lines[-1] else lines[:-1])]
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def clean(value: Any) -> Any:
