@@ -127,7 +127,7 @@ def test_without_training_reports_the_table_says_so(metrics: dict[str, Any], lab
     assert found.grounded_gain is None
     assert found.likelihood == {}
     assert found.table.notes[-1] == (
-        "no text floors: the reports of the training split were not given"
+        "no text floors: the reports of the training split were not given (--train FILE)"
     )
 
 

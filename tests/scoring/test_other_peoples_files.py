@@ -140,7 +140,7 @@ def test_json_may_be_a_list_a_list_in_an_object_or_objects_by_id(tmp_path: Path,
 def test_texts_by_id_need_references_from_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"a": "x", "b": None}))
-    with pytest.raises(BadData, match="no column 'reference' for the reference"):
+    with pytest.raises(BadData, match="no column 'reference' with references"):
         read_predictions(path)
     found = read_predictions(path, cases=table("a", "b"))
     assert texts(found) == [("a", "x"), ("b", "")]
@@ -160,7 +160,7 @@ def test_columns_may_lie_inside_objects_and_lists(tmp_path: Path) -> None:
 
 def test_missing_path_lists_what_lies_inside(tmp_path: Path) -> None:
     line = json.dumps({"case": "a", "output": {"txet": "x"}, "reference": "r"})
-    words = r"no column 'output.text' for the generated; the file has case, output\.txet, reference"
+    words = r"no column 'output.text' with generated reports; the file has case, output\.txet, reference"
     with pytest.raises(BadData, match=words + r" \(did you mean 'output\.txet'\?\)"):
         read(tmp_path, "t.jsonl", line, generated="output.text")
 

@@ -27,7 +27,7 @@ def every_score(table: ScoreTable, names: Mapping[str, str], model: str = "model
     widths = [max(map(len, column)) for column in list(zip(*(line[:3] for line in lines)))]
     shown = [_text(_HEADER, widths, "bold")]
     for protocol, group in groups.items():
-        shown.append(Text(protocol, "dim", no_wrap=True, overflow="ignore"))
+        shown.append(Text(protocol, "dim", overflow="fold"))
         shown += [_text(line, widths, "red" if line[4] else "") for line in group]
     if any(line[4] for line in lines):
         shown.append(Text(f"{BELOW} below the best floor", "dim"))
@@ -37,8 +37,9 @@ def every_score(table: ScoreTable, names: Mapping[str, str], model: str = "model
 def _line(table: ScoreTable, column: Column, names: Mapping[str, str], model: str) -> Line:
     cell = table.row(model).cell(column.name)
     floor, whose = floor_to_beat(table, column)
-    interval = "" if math.isnan(cell.low) else f"{cell.low:.3f} to {cell.high:.3f}"
-    best = "" if math.isnan(floor) else f"{floor:.3f}  {names.get(whose, whose)}"
+    digits = 1 if abs(cell.value) >= 10 else 3
+    interval = "" if math.isnan(cell.low) else f"{cell.low:.{digits}f} to {cell.high:.{digits}f}"
+    best = "" if math.isnan(floor) else f"{floor:.{digits}f}  {_short(names.get(whose, whose))}"
     return f"  {column.label}", cell.text(interval=False), interval, best, cell.below_floor
 
 
@@ -47,7 +48,12 @@ def _text(line: Line, widths: list[int], style: str) -> Text:
     room = "" if below else " " * (len(BELOW) + 1)  # so that digits stand below digits
     value = (value + room).rjust(widths[1] + len(BELOW) + 1)
     cells = (name.ljust(widths[0]), value, interval.rjust(widths[2]), floor)
-    return Text("  ".join(cells).rstrip(), style, no_wrap=True, overflow="ignore")
+    return Text("  ".join(cells).rstrip(), style, overflow="fold")
+
+
+def _short(name: str) -> str:
+    """`best constant` of `best constant report`, so that a line fits 80 characters."""
+    return name.replace(" report", "").replace(" labels", "").removeprefix("labels ")
 
 
 def floor_to_beat(table: ScoreTable, column: Column) -> tuple[float, str]:

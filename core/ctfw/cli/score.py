@@ -60,7 +60,7 @@ def score(
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Write scores and cases here (FILE.scores; for a run: nowhere).",
+            help="Write scores and cases here, not beside FILE.",
         ),
     ] = None,
 ) -> None:
@@ -84,10 +84,10 @@ def score(
     facts = as_json(found) | told
     facts["generation"] = told.get("generation", {}) | generation_facts(found.predictions)
     _print(facts, target)
-    if out is None and target.is_file():
-        out = Path(f"{target.stem}.scores")
     if out is not None:
         _write(out, found, facts)
+    elif target.is_file():
+        _write_beside(target, found, facts)
 
 
 def _refuse_for_runs(**given: Any) -> None:
@@ -101,16 +101,17 @@ def _print(facts: dict[str, Any], target: Path) -> None:
     from rich.console import Console
 
     from ctfw.cli.every_score import every_score
-    from ctfw.cli.scores import print_facts, read_table, row_labels
+    from ctfw.cli.scores import count, print_facts, read_table, row_labels
 
     print_facts(facts, target.name)
     generation = facts["generation"]
     print(
-        f"{generation['distinct']} distinct texts of {generation['of']}; {generation['empty']} "
+        f"{count(generation['distinct'], 'distinct text')} of {generation['of']}; "
+        f"{generation['empty']} "
         f"empty, {generation['missing']} missing, {generation['truncated']} cut at the limit"
     )
     if empty := generation["empty_references"]:
-        print(f"{empty} references are empty: each counts as a report without findings")
+        print(f"{empty} of the references empty: each counts as a report without findings")
     print()
     plain = facts["table"]
     lines = every_score(read_table(plain, labelled=False), row_labels(plain))
@@ -147,7 +148,7 @@ def _run(folder: Path, plugins: Plugins, choice: Choice) -> tuple[Assessment, di
 
     def read(name: str) -> list[Any]:
         file = stage / name
-        return read_predictions(file, None, None, labeler.names) if file.is_file() else []
+        return read_predictions(file, None, None, None) if file.is_file() else []
 
     made = read("predictions.jsonl")
     tokens = read_tokens(stage, made, labeler)
@@ -195,6 +196,14 @@ def _likelihoods(file: Path) -> dict[str, np.ndarray]:
         rows = list(csv.DictReader(stream))
     names = [name for name in (rows[0] if rows else ()) if name.startswith("nll-")]
     return {n.removeprefix("nll-"): np.array([float(row[n]) for row in rows]) for n in names}
+
+
+def _write_beside(file: Path, found: Assessment, facts: dict[str, Any]) -> None:
+    """The same where nobody named a folder: what cannot be written is no error then."""
+    try:
+        _write(file.with_name(f"{file.stem}.scores"), found, facts)
+    except UserError as error:
+        print(f"not written: {error}; --out FOLDER names another place", file=sys.stderr)
 
 
 def _write(folder: Path, found: Assessment, facts: dict[str, Any]) -> None:

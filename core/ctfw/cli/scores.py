@@ -27,9 +27,9 @@ def print_facts(facts: dict[str, Any], title: str) -> None:
 
     table = read_table(facts["table"])
     known = {column.name for column in table.columns}
-    shown = [name for name in COLUMNS if name in known] or None
+    shown = [name for name in COLUMNS if name in known] or [c.name for c in table.columns[:6]]
     marked = "SYNTHETIC data, " if facts.get("synthetic") else ""
-    counts = f"{_count(facts['cases'], 'case')} of {_count(facts['patients'], 'patient')}"
+    counts = f"{count(facts['cases'], 'case')} of {count(facts['patients'], 'patient')}"
     heading = f"{title}: {marked}{counts}"
     width = None if sys.stdout.isatty() else 140
     console = Console(width=width, highlight=False)
@@ -38,7 +38,8 @@ def print_facts(facts: dict[str, Any], title: str) -> None:
         print(line)
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """`1 case`, `2 cases`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

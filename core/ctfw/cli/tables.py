@@ -27,9 +27,11 @@ def score_table(
     if interval is None:
         interval = len(table.grid(columns).header) <= _FEW
     header, rows, notes = table.grid(columns, interval)
-    shown = Table(title=title or None, title_justify="left", header_style="bold")
-    for i, name in enumerate(header):
-        shown.add_column(name, justify="right" if i else "left", no_wrap=not i)
+    shown = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
+    shown.add_column(header[0], overflow="fold")
+    for i, name in enumerate(header[1:], start=1):  # where room is short, names fold, not numbers
+        width = max(map(len, [name, *(cells[i] for cells in rows)]))
+        shown.add_column(name, justify="right", no_wrap=True, min_width=width)
     labels = {column.label: column.name for column in table.columns}
     for row, cells in zip(table.rows, rows, strict=True):
         below = [False, *(row.cell(labels[label]).below_floor for label in header[1:])]

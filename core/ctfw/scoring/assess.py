@@ -135,7 +135,7 @@ def assess(
     )
 
 
-_NO_TRAIN = "no text floors: the reports of the training split were not given"
+_NO_TRAIN = "no text floors: the reports of the training split were not given (--train FILE)"
 
 
 def _scores(

@@ -98,9 +98,13 @@ class Cell:
     below_floor: bool = False
 
     def text(self, digits: int = 3, interval: bool = True) -> str:
-        """`0.412 [0.390, 0.433]`, a dash where undefined, a mark where below its floor."""
+        """`0.412 [0.390, 0.433]`, a dash where undefined, a mark where below its floor.
+
+        Counts, which are 10 or more, have one digit after the point at most.
+        """
         if math.isnan(self.value):
             return "–"
+        digits = min(digits, 1) if abs(self.value) >= 10 else digits
         shown = f"{self.value:.{digits}f}"
         if interval and not math.isnan(self.low):
             shown += f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"

@@ -20,6 +20,7 @@ from ctfw.types import CaseTable, Prediction
 
 _FIELDS = ("case", "patient", "generated", "reference", "finish", "labels", "reference_labels")
 _CT_RATE = re.compile(r"((?:train|valid)_\d+)_[a-z]+(?:_\d+)?\Z")
+_WHAT = {"case": "case ids", "generated": "generated reports", "reference": "references"}
 _EXTENSION = re.compile(r"\.(?:nii\.gz|nii|npz|npy|mha|dcm)\Z", re.IGNORECASE)
 
 
@@ -44,7 +45,7 @@ def read_predictions(
     path: Path,
     columns: Mapping[str, str] | None = None,
     cases: CaseTable | None = None,
-    label_names: Sequence[str] = CT_RATE_LABELS,
+    label_names: Sequence[str] | None = CT_RATE_LABELS,
 ) -> list[Prediction]:
     """Predictions of a .jsonl, .json, .csv or .tsv file, see `ctfw.scoring.rows.read_rows`.
 
@@ -54,6 +55,8 @@ def read_predictions(
     cases    references of a file that has none, and the list of what must be there: a case
              without a prediction becomes an empty hypothesis, an unknown one is an error. Ids may
              differ in folder and extension: `train_1_a_1` is `train_1_a_1.nii.gz`
+
+    label_names  of the columns with labels; None: they are not read
 
     A text that is null, NaN or not there is empty, and its `finish` is "missing". Without a
     patient column the patient is read off a CT-RATE name, else each case is its own. Raises
@@ -105,25 +108,28 @@ def _check_columns(path: Path, rows: Sequence[Row], needed: Sequence[tuple[str, 
     present = names_in(rows)
     hint = did_you_mean(name, present)
     raise BadData(
-        f"{path}: no column '{name}' for the {field}; the file has {', '.join(present)}"
+        f"{path}: no column '{name}' with {_WHAT[field]}; the file has {', '.join(present)}"
         + (f" ({hint})" if hint else f"; say --column {field}=NAME" if name == field else "")
     )
 
 
 def _prediction(
-    place: str, values: Mapping[str, Any], names: Mapping[str, str], label_names: Sequence[str]
+    place: str,
+    values: Mapping[str, Any],
+    names: Mapping[str, str],
+    label_names: Sequence[str] | None,
 ) -> Prediction:
-    case = _identity(place, "case", values["case"])
+    case = identity_of(place, "case", values["case"])
     if not case:
         raise BadData(f"{place}: the case id is empty")
     texts = {
-        field: _text(f"{place}: case '{case}'", names.get(field, field), values[field])
+        field: text_of(f"{place}: case '{case}'", names.get(field, field), values[field])
         for field in ("generated", "reference")
     }
-    finish = _identity(place, "finish", values["finish"])
+    finish = identity_of(place, "finish", values["finish"])
     return Prediction(
         case=case,
-        patient=_identity(place, "patient", values["patient"]) or patient_of(case),
+        patient=identity_of(place, "patient", values["patient"]) or patient_of(case),
         generated=texts["generated"],
         reference=texts["reference"],
         labels=_labels(place, values["labels"], label_names),
@@ -139,7 +145,7 @@ def _is_missing(value: Any) -> bool:
     return value is None or value is ABSENT or str(value).strip().lower() == "nan"
 
 
-def _text(place: str, name: str, value: Any) -> str:
+def text_of(place: str, name: str, value: Any) -> str:
     """A report as it stands; half of a surrogate pair, which no file can hold, is replaced."""
     if _is_missing(value):
         return ""
@@ -154,7 +160,7 @@ def _text(place: str, name: str, value: Any) -> str:
     raise BadData(f"{place}: '{name}' should be a text and is {what}")
 
 
-def _identity(place: str, field: str, value: Any) -> str:
+def identity_of(place: str, field: str, value: Any) -> str:
     """An id or a word as text; a number without fraction is what a table program makes of one."""
     if _is_missing(value):
         return ""
@@ -165,8 +171,8 @@ def _identity(place: str, field: str, value: Any) -> str:
     return str(value).strip()
 
 
-def _labels(place: str, value: Any, label_names: Sequence[str]) -> np.ndarray | None:
-    if _is_missing(value) or value == "":
+def _labels(place: str, value: Any, label_names: Sequence[str] | None) -> np.ndarray | None:
+    if label_names is None or _is_missing(value) or value == "":
         return None
     names = [part.strip() for part in value.split(";")] if isinstance(value, str) else value
     if not isinstance(names, list):
@@ -241,7 +247,8 @@ def _unmatched(
     if len(strangers) == of and of > 1:
         return (
             f"none of its {of} cases is in the data set: it has '{first}', the data set "
-            f"'{cases[0].id}'; is the case in another column (case=NAME), or is it another split?"
+            f"'{cases[0].id}'; is the case in another column (--column case=NAME), or is it "
+            "another split?"
         )
     hint = did_you_mean(first, known)
     more = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ Row = tuple[int, Mapping[str, Any]]
 ABSENT = object()
 _LONGEST = 1 << 26  # characters of one field of a CSV file; Python's own limit is 131072
 _DELIMITERS = ",;\t|"
+_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
+_KNOWN = ", ".join(_SUFFIXES)
 _MAGIC = (
     (b"PK\x03\x04", "an Excel or zip file; save the table as CSV (UTF-8)"),
     (b"\xd0\xcf\x11\xe0", "an old Excel file; save the table as CSV (UTF-8)"),
@@ -29,9 +31,9 @@ def read_rows(path: Path) -> list[Row]:
     """(line or entry number, fields) of each entry of a csv, tsv, json or jsonl file.
 
     A CSV file may be separated by commas, semicolons, tabs or bars, as its header shows. A JSON
-    file is a list of objects, an object of id -> text or id -> object, or an object that holds such
-    a list and nothing else. Raises BadData for a file that is empty, not UTF-8 or malformed, or
-    that names a column or an id twice.
+    file is a list of objects, an object of id -> text or id -> object, or an object that holds one
+    such list beside other things. Raises BadData for a file that is empty, not UTF-8 or malformed,
+    or that names a column or an id twice.
     """
     text = _text_of(path)
     if not text.strip():
@@ -79,6 +81,8 @@ def _text_of(path: Path) -> str:
     for magic, what in _MAGIC:
         if content.startswith(magic):
             raise BadData(f"{path}: this is {what}")
+    if b"\0" in content[:1000]:
+        raise BadData(f"{path}: this is no UTF-8 text, perhaps UTF-16; save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -144,33 +148,47 @@ def _delimiter(text: str) -> str:
     return max(_DELIMITERS, key=lambda each: outside[each])
 
 
-def _json_rows(path: Path, text: str) -> list[Row]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(place: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """What makes an object of its pairs, and raises BadData for a key that stands twice."""
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
-                raise BadData(f"{path}: '{key}' stands twice in one object; keep one of them")
+                raise BadData(f"{place}: '{key}' stands twice in one object; keep one of them")
             found[key] = value
         return found
 
+    return made
+
+
+def _json_rows(path: Path, text: str) -> list[Row]:
     try:
-        data = json.loads(text, object_pairs_hook=once)
+        data = json.loads(text, object_pairs_hook=_once(str(path)))
     except json.JSONDecodeError as error:
         raise BadData(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from error
     except RecursionError as error:
         raise BadData(f"{path}: not valid JSON: nested too deeply") from error
     if isinstance(data, Mapping):
-        data = _listed(data)
+        data = _listed(path, data)
     if not isinstance(data, list) or not all(isinstance(row, Mapping) for row in data):
         raise BadData(f"{path}: should be a list of objects, or a mapping of case to object")
     return list(enumerate(data, start=1))
 
 
-def _listed(data: Mapping[str, Any]) -> Any:
-    """The list that an object holds alone, or its entries with their keys as cases."""
-    (only, *more) = data.values() or [None]
-    if not more and isinstance(only, list) and all(isinstance(row, Mapping) for row in only):
-        return only
+def _listed(path: Path, data: Mapping[str, Any]) -> Any:
+    """The one list of objects that an object holds, or its entries with their keys as cases."""
+    lists = {
+        key: value
+        for key, value in data.items()
+        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value)
+    }
+    if len(lists) == 1:
+        return next(iter(lists.values()))
+    if lists:
+        raise BadData(
+            f"{path}: holds several lists of objects ({', '.join(lists)}); keep the predictions"
+        )
     return [
         {"case": key, **(value if isinstance(value, Mapping) else {"generated": value})}
         for key, value in data.items()
@@ -183,9 +201,10 @@ def _jsonl_rows(path: Path, text: str) -> list[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_once(f"{path}:{number}"))
         except json.JSONDecodeError as error:
-            raise BadData(f"{path}:{number}: not valid JSON: {error.msg}") from error
+            known = "" if path.suffix.lower() in _SUFFIXES else f"; what is read are {_KNOWN} files"
+            raise BadData(f"{path}:{number}: not valid JSON: {error.msg}{known}") from error
         if not isinstance(row, Mapping):
             raise BadData(f"{path}:{number}: should be a JSON object, one per line")
         rows.append((number, row))
