@@ -20,10 +20,11 @@ from ctfw.engine.reliance import report_nll, swap_partners
 from ctfw.errors import UserError
 from ctfw.progress import bar
 from ctfw.runs.files import write_json, write_lines
-from ctfw.types import Case, CaseTable, LossTerms, StepOutput
+from ctfw.types import Case, CaseTable, LossTerms
 from ctfw.volumes.sprite import write_sprite
 from ctfw_plugins.stages.configs import FinetuneConfig
-from ctfw_plugins.stages.pairs import Pairs, PairSource
+from ctfw_plugins.stages.pairs import PairSource
+from ctfw_plugins.stages.step import PairStep
 from ctfw_plugins.stages.training import begin, set_rate, take_up
 
 EVALUATION_BATCH = 16
@@ -65,6 +66,7 @@ class Finetune:
         validator = Validator(backbone, bank, setup.held_out, context.seed)
         state, _ = take_up(setup.checkpoints, optimizer, context)
         torch.manual_seed(context.seed + state.step)
+        step = PairStep(backbone, wrapped, self.loss, accelerator, context.stage)
 
         with bar(context.stage, plan.steps, state.step) as progress:
             logged = Log()
@@ -72,9 +74,7 @@ class Finetune:
                 share = pair.step / plan.steps
                 rate = set_rate(optimizer, plan, pair.step)
                 with accelerator.accumulate(wrapped):
-                    terms = self.loss_of(backbone, wrapped, pair, share)
-                    check_finite(terms, pair, context)
-                    accelerator.backward(terms.total)
+                    terms = step(pair, share)
                     logged.add(terms)
                     if accelerator.sync_gradients:
                         norm = accelerator.clip_grad_norm_(module.parameters(), training.clip_norm)
@@ -104,15 +104,6 @@ class Finetune:
             write_json(context.folder / "negatives.json", self.sampler.summary())
             keep_examples(pairs, self.config, context)
         return StageResult({"checkpoint": "checkpoints/best"}, {"validation_nll": state.best})
-
-    def loss_of(self, backbone: Backbone, wrapped: Any, pair: Pairs, share: float) -> LossTerms:
-        """One forward pass over positives and negatives together, split again for the loss."""
-        reports = [anchor.report for anchor in pair.anchors]
-        if pair.negatives is None:
-            return self.loss(backbone.forward(pair.images, reports, wrapped), progress=share)
-        both = backbone.forward(pair.images + pair.negatives, reports * 2, wrapped)
-        half = len(reports)
-        return self.loss(part(both, 0, half), part(both, half, 2 * half), progress=share)
 
 
 def keep_examples(pairs: PairSource, config: FinetuneConfig, context: Context) -> None:
@@ -177,23 +168,3 @@ def enable_checkpointing(module: torch.nn.Module) -> None:
         if enable is not None:
             enable({"use_reentrant": False})
             return
-
-
-def part(output: StepOutput, start: int, stop: int) -> StepOutput:
-    """Some cases of a batch."""
-    return StepOutput(
-        output.nll[start:stop],
-        output.answer[start:stop],
-        {key: value[start:stop] for key, value in output.embeddings.items()},
-    )
-
-
-def check_finite(terms: LossTerms, pair: Pairs, context: Context) -> None:
-    """Raises UserError on a loss that is not a number, before it reaches the weights."""
-    if not torch.isfinite(terms.total):
-        names = ", ".join(anchor.id for anchor in pair.anchors)
-        raise UserError(
-            f"stage {context.stage}: the loss is {float(terms.total)} at step {pair.step + 1} "
-            f"(cases {names}). Lower training.learning_rate or loss.max_loss; the last checkpoint "
-            "is kept, `ctfw resume` goes on from it"
-        )
