@@ -140,8 +140,27 @@ class NegativeSampler(Protocol):
 
 
 @runtime_checkable
+class MiningSampler(NegativeSampler, Protocol):
+    """A sampler that looks for its negatives in what the model sees. Optional.
+
+    `wants_features` may be False where the settings ask for no features: `mine` is not called.
+    """
+
+    wants_features: bool
+
+    def mine(self, epoch: int, features: Mapping[str, np.ndarray]) -> None:
+        """Called before `refresh(epoch, ..)` with (D,) float32 of each training case: its mean
+        visual token under the weights at the start of the epoch, through a fixed random projection
+        where the tokens are wide. Kept on disk, so that a resumed training mines the same."""
+
+
+@runtime_checkable
 class Loss(Protocol):
-    """Step outputs -> the number to minimise, with its terms."""
+    """Step outputs -> the number to minimise, with its terms.
+
+    Optional: `marks: tuple[str, ...]`, the masks of `StepOutput.marks` that it reads, and
+    `embeddings: tuple[str, ...]`, the embeddings that it reads and that cost extra.
+    """
 
     uses_negative: bool
 

@@ -51,11 +51,14 @@ class ImageBank:
 
     def negative(self, anchor: Case, negative: Negative) -> Volume:
         """The volume of a negative: another case's, or a function of the anchor's."""
-        if negative.case is not None:
+        if negative.case is not None and negative.graft is None:
             return self.volume(negative.case)
-        assert negative.transform is not None
         source = self.volume(anchor)
-        made = negative.transform(source)
+        if negative.case is not None and negative.graft is not None:
+            made = negative.graft(source, self.volume(negative.case))
+        else:
+            assert negative.transform is not None
+            made = negative.transform(source)
         if not isinstance(made, Volume) or made.array.shape != source.array.shape:
             shape = getattr(getattr(made, "array", None), "shape", type(made).__name__)
             raise UserError(
@@ -115,7 +118,7 @@ class TokenBank:
 
     def negative(self, anchor: Case, negative: Negative) -> Any:
         """The same for a negative."""
-        if negative.case is not None:
+        if negative.case is not None and negative.graft is None:
             return self.case(negative.case)
         return self.volume(self.images.negative(anchor, negative))
 
