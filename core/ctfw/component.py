@@ -101,6 +101,11 @@ class Block:
     def name(self) -> str:
         return self.component.name
 
+    def missing(self) -> list[str]:
+        """What the component, or the values of its settings, need and is not installed."""
+        asked = [problem for need in self.settings.requires() if (problem := _missing(need))]
+        return [*self.component.missing(), *asked]
+
     def plain(self) -> dict[str, Any]:
         """The block as it stands in a resolved recipe: `use` and every setting."""
         return dict(plain(self))

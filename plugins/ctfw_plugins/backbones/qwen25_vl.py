@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,12 +12,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
-from ctfw.errors import BadCheckpoint, BadData
+from ctfw.errors import BadData
 from ctfw.model_plan import ModelPlan
 from ctfw.settings import Generation
 from ctfw.types import StepOutput, Volume
+from ctfw_plugins.backbones import stored
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
 from ctfw_plugins.backbones.decode import write_reports
+from ctfw_plugins.backbones.lora import add_adapters
 from ctfw_plugins.backbones.plan import make_plan
 from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
 from ctfw_plugins.backbones.pretrained import DTYPES, read_pretrained
@@ -38,22 +39,30 @@ class Qwen25VL:
     def __init__(self, config: Qwen25VLConfig, context: Any = None) -> None:
         self.config = config
         self._prompt: tuple[list[int], list[int]] = ([], [])
+        self._seed = int(getattr(context, "seed", 0))
+        self._base = stored.Base()
+        self._beside: frozenset[str] = frozenset()
 
     # -- weights ------------------------------------------------------------------------------
 
     def build(self, corpus: Sequence[str], seed: int) -> None:
         """Pretrained weights, or random ones with a tokenizer trained on `corpus`."""
         torch.manual_seed(seed)
-        if self.config.weights:
-            self._from_folder(self.config.weights)
-            return
-        tokenizer = self._trained_tokenizer(corpus)
-        qwen = Qwen2_5_VLForConditionalGeneration._from_config(
-            random_config(self.config.shape, tokenizer),
-            attn_implementation=self.config.attention,
-            dtype=DTYPES[self.config.dtype],
-        )
-        self._adopt(qwen, build_processor(tokenizer, self.config.channels))
+        config = self.config
+        if config.weights:
+            read = read_pretrained(config.weights, config.dtype, config.attention, local=False)
+            qwen, tokenizer = read
+        else:
+            tokenizer = self._trained_tokenizer(corpus)
+            qwen = Qwen2_5_VLForConditionalGeneration._from_config(
+                random_config(config.shape, tokenizer),
+                attn_implementation=config.attention,
+                dtype=DTYPES[config.dtype],
+            )
+        if config.lora is not None:
+            add_adapters(qwen, config.lora, seed)
+            self._base = stored.Base.of(config.weights)
+        self._adopt(qwen, build_processor(tokenizer, config.channels))
 
     def _trained_tokenizer(self, corpus: Sequence[str]) -> PreTrainedTokenizerBase:
         texts = [*corpus, *([self.config.system + "\n" + self.config.prompt] * 50)]
@@ -65,39 +74,21 @@ class Qwen25VL:
         return make_plan(self.config, volume, partial(self._trained_tokenizer, corpus))
 
     def save(self, folder: Path) -> None:
-        """Weights as safetensors, processor, tokenizer and the settings that shape the input."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.model.qwen.save_pretrained(folder, safe_serialization=True)
-        self.processor.save_pretrained(folder)
-        facts = {
-            "system": self.config.system,
-            "prompt": self.config.prompt,
-            "channels": self.config.channels,
-            "mm_per_position": self.config.mm_per_position,
-        }
-        (folder / "ctfw_backbone.json").write_text(json.dumps(facts, indent=2))
+        """Weights as safetensors, processor, tokenizer and the settings that shape the input.
+
+        With `lora` set: adapters in peft's format, what was trained besides them, and what they
+        belong to.
+        """
+        qwen = self.model.qwen
+        stored.write(
+            folder, qwen, self.processor, self.config, self._base, self._beside, qwen.state_dict()
+        )
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote. Raises BadCheckpoint when something is missing or differs."""
-        facts_file = folder / "ctfw_backbone.json"
-        if not facts_file.is_file():
-            raise BadCheckpoint(f"{folder} is not a checkpoint of qwen2.5-vl: no {facts_file.name}")
-        try:
-            facts = dict(json.loads(facts_file.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise BadCheckpoint(f"{facts_file} cannot be read: {error}") from error
-        for key, value in facts.items():
-            own = getattr(self.config, key, "nothing of it")
-            if own != value:
-                raise BadCheckpoint(
-                    f"{folder} was trained with backbone.{key} = {value!r}, the recipe says {own!r}"
-                )
-        self._from_folder(str(folder), local=True)
-
-    def _from_folder(self, where: str, *, local: bool = False) -> None:
-        config = self.config
-        qwen, tokenizer = read_pretrained(where, config.dtype, config.attention, local=local)
-        self._adopt(qwen, build_processor(tokenizer, config.channels))
+        found = stored.read(folder, self.config, self._seed)
+        self._base, self._beside = found.base, found.beside
+        self._adopt(found.qwen, build_processor(found.tokenizer, self.config.channels))
 
     def _adopt(self, qwen: Qwen2_5_VLForConditionalGeneration, processor: HUProcessor) -> None:
         self.model = ReportModel(qwen)
