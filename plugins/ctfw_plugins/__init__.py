@@ -219,7 +219,11 @@ def ctfw_negative_samplers() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_losses() -> Iterable[Component]:
-    from ctfw_plugins.losses.configs import BoundedContrastConfig, CrossEntropyConfig
+    from ctfw_plugins.losses.configs import (
+        AlignContrastConfig,
+        BoundedContrastConfig,
+        CrossEntropyConfig,
+    )
 
     yield Component(
         "cross-entropy",
@@ -233,6 +237,13 @@ def ctfw_losses() -> Iterable[Component]:
         "ctfw_plugins.losses.bounded_contrast:BoundedContrast",
         BoundedContrastConfig,
         "alpha CE_pos - beta CE_neg, the second term bounded",
+        needs=("torch",),
+    )
+    yield Component(
+        "align-contrast",
+        "ctfw_plugins.losses.align_contrast:AlignContrast",
+        AlignContrastConfig,
+        "InfoNCE between images and reports of a batch; an extra term",
         needs=("torch",),
     )
 

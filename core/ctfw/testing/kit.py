@@ -188,12 +188,16 @@ def _normalised(seed: int = 0) -> Volume:
 def _loss(loss: contracts.Loss) -> None:
     import torch
 
+    named = {"image", "text", *getattr(loss, "embeddings", ())}
+
     def output(scale: float) -> StepOutput:
         torch.manual_seed(0)
         nll = (torch.rand(3, 5) * scale).requires_grad_()
         answer = torch.ones(3, 5, dtype=torch.bool)
         answer[0, 3:] = False
-        return StepOutput(nll, answer, {"image": torch.rand(3, 4), "text": torch.rand(3, 4)})
+        embeddings = {name: torch.rand(3, 4).requires_grad_() for name in sorted(named)}
+        marks = {name: torch.rand(3, 5) < 0.5 for name in getattr(loss, "marks", ())}
+        return StepOutput(nll, answer, embeddings, marks)
 
     positive, negative = output(1.0), output(2.0)
     terms = loss(positive, negative if loss.uses_negative else None, progress=0.5)
@@ -202,8 +206,10 @@ def _loss(loss: contracts.Loss) -> None:
     assert math.isfinite(float(terms.total.detach())), "total is finite on finite input"
     assert all(isinstance(v, float) for v in terms.terms.values()), "terms are plain numbers"
     terms.total.backward()
-    assert positive.nll.grad is not None, "the positive must receive gradient"
-    assert not positive.nll.grad[0, 3:].any(), "tokens outside the answer mask must not count"
+    reached = [positive.nll.grad, *(each.grad for each in positive.embeddings.values())]
+    assert any(grad is not None for grad in reached), "the positive must receive gradient"
+    behind = positive.nll.grad is not None and bool(positive.nll.grad[0, 3:].any())
+    assert not behind, "tokens outside the answer mask must not count"
 
 
 def _metric(metric: contracts.Metric) -> None:
