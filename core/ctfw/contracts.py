@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from ctfw.engine.context import Context, StageResult
+    from ctfw.exported import Exported
     from ctfw.model_plan import ModelPlan
     from ctfw.settings import Generation
     from ctfw.volumes.stream import SliceStream
@@ -281,3 +282,19 @@ class Stage(Protocol):
     """One step of a recipe."""
 
     def run(self, context: Context) -> StageResult: ...
+@runtime_checkable
+class ExportingBackbone(Protocol):
+    """A backbone whose weights tools without ctfw can load. Optional; `ctfw export` asks for it."""
+
+    def export(self, folder: Path, facts: Mapping[str, Any], *, merged: bool) -> Exported:
+        """Write the loaded model for other tools, and check what was written.
+
+        folder  an empty or absent folder
+        facts   of the checkpoint, see `ctfw.engine.bench.checkpoint_facts`
+        merged  one model with everything in it; else the adapters alone
+
+        The backbone may be unusable afterwards. Raises BadCheckpoint when the folder would answer
+        differently, or holds nothing of that kind.
+        """
+
+

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
-from ctfw.errors import BadData
+from ctfw.errors import BadCheckpoint, BadData
+from ctfw.exported import Exported
 from ctfw.model_plan import ModelPlan
 from ctfw.settings import Generation
 from ctfw.types import StepOutput, Volume
@@ -20,6 +21,8 @@ from ctfw_plugins.backbones import stored
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
 from ctfw_plugins.backbones.decode import write_reports
 from ctfw_plugins.backbones.lora import add_adapters
+from ctfw_plugins.backbones.merge import adapter_note, export_merged
+from ctfw_plugins.backbones.pair_batch import as_outputs, pair_batches
 from ctfw_plugins.backbones.plan import make_plan
 from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
 from ctfw_plugins.backbones.pretrained import DTYPES, read_pretrained
@@ -89,6 +92,17 @@ class Qwen25VL:
         found = stored.read(folder, self.config, self._seed)
         self._base, self._beside = found.base, found.beside
         self._adopt(found.qwen, build_processor(found.tokenizer, self.config.channels))
+
+    def export(self, folder: Path, facts: Mapping[str, Any], *, merged: bool) -> Exported:
+        """See `ctfw.contracts.ExportingBackbone`; merging uses this model up."""
+        if merged:
+            return export_merged(folder, self.model.qwen, self.processor, self.config, facts)
+        if self.config.lora is None:
+            raise BadCheckpoint(
+                "it was trained as a whole and holds no adapters: export it with --merged"
+            )
+        self.save(folder)
+        return adapter_note(folder, self._base.weights)
 
     def _adopt(self, qwen: Qwen2_5_VLForConditionalGeneration, processor: HUProcessor) -> None:
         self.model = ReportModel(qwen)
