@@ -263,6 +263,28 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
+class PairBackbone(Protocol):
+    """A backbone that reads anchors and their negatives in one call. Optional.
+
+    Without it both go through `forward` as one batch.
+    """
+
+    def forward_pair(
+        self,
+        images: Sequence[Any],
+        negatives: Sequence[Any],
+        reports: Sequence[str],
+        module: Any = None,
+    ) -> list[StepOutput]:
+        """[positives, negatives of the first anchors, negatives of the next, ...].
+
+        `negatives[i]` is read with `reports[i]`; the groups are consecutive anchors, each of one
+        or more. `module` is called once. A group's graph may be thrown away before the backward
+        pass. An image that is the same object as another is encoded once.
+        """
+
+
+@runtime_checkable
 class PlanningBackbone(Protocol):
     """A backbone that can say what a case will cost before its weights are there. Optional.
 
@@ -277,11 +299,6 @@ class PlanningBackbone(Protocol):
         """
 
 
-@runtime_checkable
-class Stage(Protocol):
-    """One step of a recipe."""
-
-    def run(self, context: Context) -> StageResult: ...
 @runtime_checkable
 class ExportingBackbone(Protocol):
     """A backbone whose weights tools without ctfw can load. Optional; `ctfw export` asks for it."""
@@ -298,3 +315,8 @@ class ExportingBackbone(Protocol):
         """
 
 
+@runtime_checkable
+class Stage(Protocol):
+    """One step of a recipe."""
+
+    def run(self, context: Context) -> StageResult: ...

@@ -196,6 +196,9 @@ class Qwen25VL:
         ids (B, L); positions (3, B, L); visual and answer (B, L) bool; prefix (B,) is the place
         of the first report token; tokens or patches of all images, one after the other.
         """
+        return self._text(images, reports) | self._sights(images)
+
+    def _text(self, images: Sequence[Seen], reports: Sequence[str]) -> dict[str, torch.Tensor]:
         before, after = self._prompt
         rows, positions, prefixes = [], [], []
         for image, report in zip(images, reports, strict=True):
@@ -213,7 +216,6 @@ class Qwen25VL:
             position_tensor[:, i, : len(row)] = positions[i]
             answer[i, prefixes[i] : len(row)] = True
         return self._to_device(
-            images,
             ids=ids_tensor,
             positions=position_tensor,
             answer=answer,
@@ -226,24 +228,32 @@ class Qwen25VL:
         before = len(self._prompt[0])
         return torch.from_numpy(rope_positions(before, image.offsets, (rows, columns), after))
 
-    def _to_device(
-        self, images: Sequence[Seen], **tensors: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        out = {key: value.to(self.device) for key, value in tensors.items()}
+    def _to_device(self, **tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {key: value.to(self.device) for key, value in tensors.items()}
+
+    def _sights(self, images: Sequence[Seen]) -> dict[str, torch.Tensor]:
+        """The visual tokens of the images, or what the tower reads of them."""
         if all(image.tokens is not None for image in images):
-            out["tokens"] = torch.cat([tokens_of(image) for image in images]).to(self.device)
-        else:
-            out["patches"] = torch.cat([patches_of(image) for image in images]).to(self.device)
-            out["grid"] = torch.tensor([image.grid for image in images], device=self.device)
-        return out
+            return self._to_device(tokens=torch.cat([tokens_of(image) for image in images]))
+        grid = torch.tensor([image.grid for image in images])
+        return self._to_device(patches=torch.cat([patches_of(i) for i in images]), grid=grid)
 
     def forward(
         self, images: Sequence[Seen], reports: Sequence[str], module: Any = None
     ) -> StepOutput:
         """Teacher-forced pass; `module` is the engine's wrapped form of `module()`."""
-        out: Mapping[str, torch.Tensor] = (module or self.model)(self.batch(images, reports))
-        embeddings = {key: out[key] for key in ("image", "text")}
-        return StepOutput(nll=out["nll"], answer=out["answer"], embeddings=embeddings)
+        return as_outputs((module or self.model)(self.batch(images, reports)))[0]
+
+    def forward_pair(
+        self,
+        images: Sequence[Seen],
+        negatives: Sequence[Seen],
+        reports: Sequence[str],
+        module: Any = None,
+    ) -> list[StepOutput]:
+        """The positives, then the negatives group by group; see `pair_batches`."""
+        made = pair_batches(self._text, self._sights, images, negatives, reports)
+        return as_outputs((module or self.model)(*made))
 
     # -- generation ---------------------------------------------------------------------------
 
@@ -262,12 +272,12 @@ class Qwen25VL:
             positions[:, i, length - len(row) :] = self._positions(image, len(after))
             attention[i, length - len(row) :] = 1
         batch = self._to_device(
-            images,
             ids=ids,
             positions=positions,
             attention=attention,
             visual=ids == self.processor.video_token_id,
         )
+        batch |= self._sights(images)
         was_training = self.model.training
         self.model.eval()
         written, ended = write_reports(self.model, batch, settings, self._stop, self._pad, seed)
