@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ctfw.config import Local, Strict
 
@@ -31,18 +31,39 @@ class Training(Strict):
         False, description="recompute activations: less memory, about a third more time"
     )
     engine: Literal["accelerate", "deepspeed-zero1", "deepspeed-zero2", "deepspeed-zero3"] = Field(
-        "accelerate", description="what drives the processes"
+        "accelerate",
+        description="what drives the processes; ZeRO divides among them the optimizer (1), also "
+        "the gradients (2), also the weights (3)",
+    )
+    offload: Literal["none", "optimizer"] = Field(
+        "none",
+        description="optimizer: DeepSpeed keeps float32 weights and Adam in the memory of the host",
     )
     checkpoint_every: int = Field(200, ge=1, description="optimizer steps between checkpoints")
     validate_every: int = Field(200, ge=1, description="optimizer steps between validations")
     validation_cases: int | None = Field(None, ge=1, description="cases used for validation")
     device: Annotated[str, Local()] = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:0, ..."
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto, cpu, cuda, or cuda:0 etc.; of several processes each takes its own GPU",
     )
     loaders: Annotated[int, Local()] = Field(
         0, ge=0, description="threads that read and preprocess scans ahead of the step"
     )
-    threads: Annotated[int | None, Local()] = Field(None, ge=1, description="CPU threads of torch")
+    threads: Annotated[int | None, Local()] = Field(
+        None, ge=1, description="CPU threads of torch in each process"
+    )
+    log_to: Annotated[list[Literal["tensorboard", "wandb", "mlflow"]], Local()] = Field(
+        default_factory=list, description="where steps are logged to besides steps.jsonl"
+    )
+
+    @model_validator(mode="after")
+    def _offload_needs_deepspeed(self) -> Training:
+        if self.offload != "none" and not self.engine.startswith("deepspeed"):
+            raise ValueError(
+                f"offload is {self.offload!r}, which needs DeepSpeed: set engine to deepspeed-zero2"
+            )
+        return self
 
 
 class Generation(Strict):

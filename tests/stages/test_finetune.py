@@ -10,19 +10,15 @@ import torch
 
 from ctfw.engine.images import TokenBank
 from ctfw.engine.reliance import swap_partners
-from ctfw.types import CaseTable, LossTerms
+from ctfw.types import CaseTable
 from ctfw_plugins.stages import finetune
-from ctfw_plugins.stages.finetune import Log, Validator, enable_checkpointing
-from ctfw_plugins.stages.training import Standing
+from ctfw_plugins.stages.finetune import Validator, enable_checkpointing
+from ctfw_plugins.stages.training import Standing, mean_of
 
 
-def test_log_is_the_mean_over_passes_and_starts_anew() -> None:
-    log = Log()
-    for value in (1.0, 3.0):
-        log.add(LossTerms(torch.tensor(value), {"loss": value}))
-    assert log.mean() == {"loss": 2.0}
-    log.add(LossTerms(torch.tensor(5.0), {"loss": 5.0}))
-    assert log.mean() == {"loss": 5.0}
+def test_logged_terms_are_the_mean_over_passes() -> None:
+    assert mean_of([{"loss": 1.0}, {"loss": 3.0, "rare": 7.0}]) == {"loss": 2.0, "rare": 7.0}
+    assert mean_of([{"loss": 5.0}]) == {"loss": 5.0}
 
 
 def test_validation_reads_own_and_another_image(

@@ -48,16 +48,17 @@ class PairSource:
             sampler.fit(cases)
 
     def __call__(self, first_step: int = 0) -> Iterator[Pairs]:
-        """The forward passes from optimizer step `first_step` on.
+        """The forward passes of this process from optimizer step `first_step` on.
 
         The draws of the steps before are made and thrown away, so that the sampler's counts are
-        those of an unbroken run.
+        those of an unbroken run. Those of the other processes are made too: each process then has
+        the counts of all, and what a sampler remembers does not depend on their number.
         """
-        for step, places in self.plan.microbatches():
+        for step, places in self.plan.rounds():
             if step >= first_step:
                 break
             self._draw(places)
-        loads = (self._load(step, places) for step, places in self.plan.microbatches(first_step))
+        loads = (self._load(step, places) for step, places in self.plan.rounds(first_step))
         return ahead(loads, self._threads)
 
     def _draw(self, places: list[Place]) -> list[Negative] | None:
@@ -98,8 +99,11 @@ class PairSource:
         return negative
 
     def _load(self, step: int, places: list[Place]) -> Any:
-        anchors = [self.cases[place.case] for place in places]
-        drawn = self._draw(places)
+        """What reads the share of this process in a round."""
+        share = self.plan.share
+        anchors = [self.cases[place.case] for place in places[share]]
+        every = self._draw(places)
+        drawn = None if every is None else every[share]
 
         def load() -> Pairs:
             images = [self.bank.case(anchor) for anchor in anchors]

@@ -40,7 +40,7 @@ class Report:
     def run(self, context: Context) -> StageResult:
         assert context.dataset is not None
         assert context.images is not None
-        accelerator = make_accelerator(self.config.training)
+        accelerator = make_accelerator(self.config.training, trains=False)
         backbone = self._backbone(context)
         backbone.module().to(accelerator.device).eval()
         cases = context.dataset.cases(self.config.split)[: self.config.cases]
