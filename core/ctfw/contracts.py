@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import torch
 
     from ctfw.engine.context import Context, StageResult
-    from ctfw.exported import Exported
-    from ctfw.model_plan import ModelPlan
     from ctfw.settings import Generation
     from ctfw.volumes.stream import SliceStream
 
@@ -281,37 +279,6 @@ class PairBackbone(Protocol):
         `negatives[i]` is read with `reports[i]`; the groups are consecutive anchors, each of one
         or more. `module` is called once. A group's graph may be thrown away before the backward
         pass. An image that is the same object as another is encoded once.
-        """
-
-
-@runtime_checkable
-class PlanningBackbone(Protocol):
-    """A backbone that can say what a case will cost before its weights are there. Optional.
-
-    `ctfw doctor` asks it, to compare lengths, memory and disk with what the machine has.
-    """
-
-    def plan(self, volume: Volume, corpus: Sequence[str]) -> ModelPlan:
-        """The cost of one preprocessed volume; `corpus` serves where a tokenizer is trained.
-
-        Loads no weights and asks no hub, and may be called before `build`. Raises BadData for a
-        volume that `encode` would refuse.
-        """
-
-
-@runtime_checkable
-class ExportingBackbone(Protocol):
-    """A backbone whose weights tools without ctfw can load. Optional; `ctfw export` asks for it."""
-
-    def export(self, folder: Path, facts: Mapping[str, Any], *, merged: bool) -> Exported:
-        """Write the loaded model for other tools, and check what was written.
-
-        folder  an empty or absent folder
-        facts   of the checkpoint, see `ctfw.engine.bench.checkpoint_facts`
-        merged  one model with everything in it; else the adapters alone
-
-        The backbone may be unusable afterwards. Raises BadCheckpoint when the folder would answer
-        differently, or holds nothing of that kind.
         """
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from ctfw.config import Local, Strict
+from ctfw.endpoint import Endpoint
 
 
 class Training(Strict):
@@ -73,3 +74,28 @@ class Generation(Strict):
     temperature: float = Field(0.0, ge=0, description="0 is greedy: the same text every time")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling, when temperature > 0")
     batch_size: int = Field(1, ge=1, description="cases generated together")
+    engine: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers",
+        description="what writes: the checkpoint in this process, vLLM with the checkpoint "
+        "exported for it, or a server of OpenAI's protocol, for a model that is no checkpoint",
+    )
+    endpoint: Endpoint | None = Field(None, description="the server, when engine is openai")
+    workers: Annotated[int, Local()] = Field(
+        8, ge=1, description="questions under way at once, when engine is openai"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_server(self) -> Generation:
+        if self.engine == "openai" and self.endpoint is None:
+            raise ValueError(
+                "engine openai needs `endpoint: {base_url: http://localhost:8000/v1, model: NAME}`"
+            )
+        return self
+
+    def requires(self) -> tuple[str, ...]:
+        return ("vllm",) if self.engine == "vllm" else ()
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """What decides the texts of given weights: without engine and server."""
+        return self.model_dump(exclude={"engine", "endpoint", "workers"})

@@ -15,8 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ctfw.contracts import ExportingBackbone
 from ctfw.errors import BadCheckpoint
+from ctfw.exported import ExportingBackbone
 from ctfw.settings import Generation
 from ctfw.testing.data import REPORTS
 from ctfw.types import Volume

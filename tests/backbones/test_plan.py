@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ctfw.contracts import PlanningBackbone
 from ctfw.errors import BadData
+from ctfw.model_plan import PlanningBackbone
 from ctfw.testing.data import REPORTS
 from ctfw.types import Volume
 from ctfw_plugins.backbones.configs import Qwen25VLConfig

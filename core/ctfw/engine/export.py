@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ctfw.contracts import ExportingBackbone
 from ctfw.engine.scan import backbone_of, unpack
-from ctfw.errors import BadCheckpoint, CannotWrite, UserError
-from ctfw.exported import Exported
-from ctfw.runs.files import write_json, write_text
+from ctfw.errors import BadCheckpoint, UserError
+from ctfw.exported import Exported, ExportingBackbone
+from ctfw.runs.files import whole_folder, write_json, write_text
 
 if TYPE_CHECKING:
     from ctfw.plugins import Plugins
@@ -40,19 +37,13 @@ def export_checkpoint(path: Path, out: Path, plugins: Plugins, *, merged: bool) 
     if not isinstance(backbone, ExportingBackbone):
         name = packed.facts["backbone"]["use"]
         raise UserError(f"backbone '{name}' has no way to write models for other tools")
-    temporary = out.parent / f".{out.name}.{os.getpid()}.tmp"
     try:
-        temporary.mkdir(parents=True)
-        told = backbone.export(temporary, packed.facts, merged=merged)
-        write_text(temporary / "README.md", readme(packed.folder, packed.facts, told))
-        write_json(temporary / "ctfw.json", packed.facts)
-        os.replace(temporary, out)
+        with whole_folder(out) as unfinished:
+            told = backbone.export(unfinished, packed.facts, merged=merged)
+            write_text(unfinished / "README.md", readme(packed.folder, packed.facts, told))
+            write_json(unfinished / "ctfw.json", packed.facts)
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{packed.folder}: {error}") from error
-    except OSError as error:
-        raise CannotWrite(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return told
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
+from ctfw.endpoint import Message
 from ctfw.errors import BadCheckpoint, BadData
 from ctfw.exported import Exported
 from ctfw.model_plan import ModelPlan
@@ -29,6 +30,7 @@ from ctfw_plugins.backbones.pretrained import DTYPES, read_pretrained
 from ctfw_plugins.backbones.processor import HUProcessor, build_processor, prompt_text
 from ctfw_plugins.backbones.report_model import ReportModel
 from ctfw_plugins.backbones.seen import Seen, patches_of, tokens_of
+from ctfw_plugins.backbones.served import conversation, video_request
 from ctfw_plugins.backbones.shape import random_config
 from ctfw_plugins.backbones.tokenizer import train_tokenizer
 
@@ -94,7 +96,7 @@ class Qwen25VL:
         self._adopt(found.qwen, build_processor(found.tokenizer, self.config.channels))
 
     def export(self, folder: Path, facts: Mapping[str, Any], *, merged: bool) -> Exported:
-        """See `ctfw.contracts.ExportingBackbone`; merging uses this model up."""
+        """See `ctfw.exported.ExportingBackbone`; merging uses this model up."""
         if merged:
             return export_merged(folder, self.model.qwen, self.processor, self.config, facts)
         if self.config.lora is None:
@@ -103,6 +105,14 @@ class Qwen25VL:
             )
         self.save(folder)
         return adapter_note(folder, self._base.weights)
+
+    def conversation(self, volume: Volume) -> list[Message]:
+        """See `ctfw.exported.ServableBackbone`; no weights involved."""
+        return conversation(volume, self.config)
+
+    def video_request(self, volume: Volume) -> dict[str, Any]:
+        """See `ctfw.exported.ServableBackbone`."""
+        return video_request(volume, self.config, self.processor)
 
     def _adopt(self, qwen: Qwen2_5_VLForConditionalGeneration, processor: HUProcessor) -> None:
         self.model = ReportModel(qwen)
