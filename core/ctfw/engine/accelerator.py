@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import InitProcessGroupKwargs
 
 from ctfw import processes
-from ctfw.engine.zero import zero_plugin
+from ctfw.engine.zero import build_whole, zero_plugin
 from ctfw.errors import UserError
 from ctfw.settings import Training
 
@@ -38,13 +38,16 @@ def make_accelerator(training: Training, *, trains: bool = True) -> Accelerator:
     zero = trains and training.engine.startswith("deepspeed")
     # Accelerate takes a CPU for one process when DeepSpeed is asked for, unless told how they meet.
     meeting = [InitProcessGroupKwargs(backend="gloo")] if on_cpu and zero else []
-    return Accelerator(
+    made = Accelerator(
         cpu=on_cpu and not zero,
         mixed_precision=PRECISION[training.precision],
         gradient_accumulation_steps=training.gradient_accumulation,
         deepspeed_plugin=zero_plugin(training, on_cpu=on_cpu) if zero else None,
         kwargs_handlers=meeting,
     )
+    if zero:
+        build_whole()
+    return made
 
 
 def _on_cpu(training: Training) -> bool:

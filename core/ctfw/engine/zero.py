@@ -59,6 +59,17 @@ def zero_plugin(training: Training, *, on_cpu: bool) -> DeepSpeedPlugin:
     return plugin
 
 
+def build_whole() -> None:
+    """Let transformers build and load models whole.
+
+    Accelerate tells it to divide them from the start, and whoever touches a weight before the
+    engine does, as to start a tower or to load adapters, finds it empty.
+    """
+    from transformers.integrations import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()
+
+
 def _quiet() -> None:
     """Warnings only: DeepSpeed tells its whole configuration otherwise, in every process."""
     os.environ.setdefault("DS_LOG_LEVEL", "warning")
