@@ -21,6 +21,7 @@ from ctfw.types import StepOutput, Volume
 from ctfw_plugins.backbones import stored
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
 from ctfw_plugins.backbones.decode import write_reports
+from ctfw_plugins.backbones.features import Features
 from ctfw_plugins.backbones.lora import add_adapters
 from ctfw_plugins.backbones.merge import adapter_note, export_merged
 from ctfw_plugins.backbones.pair_batch import as_outputs, pair_batches
@@ -35,7 +36,7 @@ from ctfw_plugins.backbones.shape import random_config
 from ctfw_plugins.backbones.tokenizer import train_tokenizer
 
 
-class Qwen25VL:
+class Qwen25VL(Features):
     """Builds, feeds, saves and loads Qwen2.5-VL."""
 
     processor: HUProcessor
@@ -170,10 +171,6 @@ class Qwen25VL:
     def token_grid(self, image: Seen) -> tuple[int, int, int]:
         """(T, rows, columns) of an image's visual tokens."""
         return image.token_grid
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     # -- text ---------------------------------------------------------------------------------
 

@@ -63,11 +63,15 @@ class ReportModel(nn.Module):
                  thrown away while the others are differentiated.
         Sequences are padded on the right, so a causal mask is all that is needed. T is the
         longest report of the batch; token t of the report is predicted from the one before it.
+        A batch with `alone` (B, L) is of reports without images, and gives `text-alone` (B, D).
         """
         calls: list[torch.Tensor] = []
         words: list[torch.Tensor] = []
         outputs = []
         for batch in batches:
+            if "alone" in batch:
+                outputs.append({"text-alone": self._alone(batch)})
+                continue
             tokens = self._tokens(batch, calls)
             if "like" in batch:
                 start, stop = batch["like"]
@@ -93,6 +97,13 @@ class ReportModel(nn.Module):
         nll[rows, place] = token_nll
         mask = torch.arange(nll.shape[1], device=nll.device)[None] < lengths[:, None]
         return {"nll": nll, "answer": mask} | self._embeddings(embeds, hidden, batch)
+
+    def _alone(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(B, D) mean last hidden state of reports that are read without an image."""
+        words = self.qwen.get_input_embeddings()(batch["ids"])
+        places = torch.arange(words.shape[1], device=words.device).expand(3, len(words), -1)
+        hidden = self.language(inputs_embeds=words, position_ids=places, use_cache=False)
+        return _masked_mean(hidden.last_hidden_state, batch["alone"])
 
     def _embeddings(
         self, embeds: torch.Tensor, hidden: torch.Tensor, batch: Mapping[str, torch.Tensor]

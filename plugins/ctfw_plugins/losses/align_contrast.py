@@ -37,7 +37,8 @@ class AlignContrast:
         *,
         progress: float = 0.0,
     ) -> LossTerms:
-        """Logged: `align`, nats, and `align_top1`, how often an image's nearest report is its own.
+        """Logged: `align`, nats, before its weight, and `align_top1`, how often the report that is
+        nearest to an image is its own.
 
         With B cases the loss of an untrained model is about log B. Raises ValueError where an
         embedding is missing.
@@ -52,4 +53,5 @@ class AlignContrast:
         own = torch.arange(len(alike), device=alike.device)
         loss = (cross_entropy(alike, own) + cross_entropy(alike.T, own)) / 2
         found = (alike.detach().argmax(1) == own).float().mean()
-        return LossTerms(loss, {"align": float(loss.detach()), "align_top1": float(found)})
+        total = self.config.weight * loss
+        return LossTerms(total, {"align": float(loss.detach()), "align_top1": float(found)})

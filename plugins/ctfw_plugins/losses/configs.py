@@ -47,6 +47,7 @@ class BoundedContrastConfig(Strict):
 class AlignContrastConfig(Strict):
     """InfoNCE between the embeddings of a batch's images and reports."""
 
+    weight: float = Field(1.0, gt=0, description="weight of the term in the sum")
     temperature: float = Field(
         0.07, gt=0, description="similarities are divided by it before the softmax"
     )

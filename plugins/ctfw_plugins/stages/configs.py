@@ -22,6 +22,13 @@ class FinetuneConfig(Strict):
         None, description="which image contradicts the report; null: no negatives (Origin)"
     )
     loss: UseLoss = Field(description="what is minimised")
+    extra_losses: list[UseLoss] = Field(
+        default_factory=list,
+        description="further terms, added to the loss: [{use: align-contrast, weight: 0.1}]",
+    )
+    labeler: UseLabeler | None = Field(
+        None, description="reads which sentences a negative contradicts, where the loss asks for it"
+    )
     freeze_vision: bool = Field(
         False, description="leave the vision tower as it is; its output is computed once per scan"
     )

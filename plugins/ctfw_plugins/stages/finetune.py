@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from ctfw import processes
-from ctfw.contracts import Backbone, Loss, NegativeSampler
+from ctfw.contracts import Backbone, NegativeSampler
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
 from ctfw.engine.optimise import Optimised
@@ -26,9 +26,20 @@ from ctfw.runs.files import write_json, write_lines
 from ctfw.types import Case, CaseTable, LossTerms
 from ctfw.volumes.sprite import write_sprite
 from ctfw_plugins.stages.configs import FinetuneConfig
+from ctfw_plugins.stages.extra import check_known, needs, summed
+from ctfw_plugins.stages.marks import Conflicts, check_labeler
+from ctfw_plugins.stages.mined import Mined
 from ctfw_plugins.stages.pairs import PairSource
 from ctfw_plugins.stages.step import PairStep
-from ctfw_plugins.stages.training import begin, mean_of, save, seed_pass, set_rate, take_up
+from ctfw_plugins.stages.training import (
+    Setup,
+    begin,
+    mean_of,
+    save,
+    seed_pass,
+    set_rate,
+    take_up,
+)
 
 EVALUATION_BATCH = 16
 
@@ -40,7 +51,10 @@ class Finetune:
 
     def __init__(self, config: FinetuneConfig, context: Context) -> None:
         self.config = config
-        self.loss: Loss = context.build(config.loss)
+        self.loss = summed([context.build(each) for each in (config.loss, *config.extra_losses)])
+        check_known(self.loss, context.stage)
+        if needs(self.loss, "marks"):
+            check_labeler(config.labeler, context.stage)
         self.sampler: NegativeSampler | None = (
             context.build(config.negatives) if config.negatives else None
         )
@@ -63,10 +77,12 @@ class Finetune:
             enable_checkpointing(module)
         model = Optimised(module, accelerator, training)
 
+        conflicts = self._conflicts(setup, context)
         bank = TokenBank(setup.images, backbone, frozen=frozen)
         bank.fill([*setup.cases, *setup.held_out], f"{context.stage}: read scans")
         threads = 0 if frozen else training.loaders
-        pairs = PairSource(setup.cases, bank, plan, self.sampler, threads)
+        mined = self._mined(bank, setup, context)
+        pairs = PairSource(setup.cases, bank, plan, self.sampler, threads, mined, conflicts)
         validator = Validator(backbone, bank, setup.held_out, context.seed, accelerator)
         state = take_up(setup, model, context)
         step = PairStep(backbone, model.wrapped, self.loss, accelerator, context.stage)
@@ -99,6 +115,20 @@ class Finetune:
             write_json(context.folder / "negatives.json", self.sampler.summary())
             keep_examples(pairs, self.config, context)
         return StageResult({"checkpoint": "checkpoints/best"}, {"validation_nll": state.best})
+
+    def _mined(self, bank: TokenBank, setup: Setup, context: Context) -> Mined | None:
+        """What the model sees of each case, where the sampler looks for its negatives there."""
+        if not getattr(self.sampler, "wants_features", False):
+            return None
+        return Mined(setup.cases, bank, context.folder, context.seed)
+
+    def _conflicts(self, setup: Setup, context: Context) -> Conflicts | None:
+        """What finds the tokens that a negative contradicts, where the loss asks for them."""
+        if self.sampler is None or not needs(self.loss, "marks"):
+            return None
+        assert self.config.labeler is not None
+        labeler = context.build(self.config.labeler)
+        return Conflicts(setup.backbone, labeler, setup.cases, context.stage)
 
 
 def keep_examples(pairs: PairSource, config: FinetuneConfig, context: Context) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ctfw.contracts import NegativeSampler
+from ctfw.contracts import MiningSampler, NegativeSampler
 from ctfw.engine.images import TokenBank, ahead
 from ctfw.errors import UserError
 from ctfw.seed import stream
 from ctfw.types import Case, CaseTable, Negative
+from ctfw_plugins.stages.marks import Conflicts
+from ctfw_plugins.stages.mined import Mined
 from ctfw_plugins.stages.plan import Place, TrainingPlan
 
 EXAMPLES = 12
@@ -21,16 +23,25 @@ EXAMPLES = 12
 
 @dataclass(frozen=True)
 class Pairs:
-    """A forward pass: B anchors, what the backbone reads of each, and of each negative."""
+    """A forward pass: B anchors, what the backbone reads of each, and of each negative.
+
+    conflicting  (T_i,) bool of each report's tokens: the negative contradicts its sentence. None
+                 where the loss does not ask
+    """
 
     step: int
     anchors: list[Case]
     images: list[Any]
     negatives: list[Any] | None
+    conflicting: list[np.ndarray] | None = None
 
 
 class PairSource:
-    """Draws negatives in the order of the plan and loads images ahead of the loop."""
+    """Draws negatives in the order of the plan and loads images ahead of the loop.
+
+    mined      gives samplers that mine what the model sees
+    conflicts  gives the loss the tokens that a negative contradicts
+    """
 
     def __init__(
         self,
@@ -39,9 +50,13 @@ class PairSource:
         plan: TrainingPlan,
         sampler: NegativeSampler | None,
         threads: int = 0,
+        mined: Mined | None = None,
+        conflicts: Conflicts | None = None,
     ) -> None:
         self.cases, self.bank, self.plan, self.sampler = cases, bank, plan, sampler
         self._threads = threads
+        self._mined, self._conflicts = mined, conflicts
+        self._past = False
         self._epoch = -1
         self.examples: list[tuple[Case, Negative]] = []
         if sampler is not None:
@@ -55,11 +70,18 @@ class PairSource:
         the counts of all, and what a sampler remembers does not depend on their number.
         """
         for step, places in self.plan.rounds():
-            if step >= first_step:
+            self._past = step < first_step
+            if not self._past:
                 break
             self._draw(places)
         loads = (self._load(step, places) for step, places in self.plan.rounds(first_step))
         return ahead(loads, self._threads)
+
+    def _begin(self, epoch: int, sampler: NegativeSampler) -> None:
+        self._epoch = epoch
+        if self._mined is not None and isinstance(sampler, MiningSampler):
+            sampler.mine(epoch, self._mined.features(epoch, past=self._past))
+        sampler.refresh(epoch, self.plan.seed)
 
     def _draw(self, places: list[Place]) -> list[Negative] | None:
         if self.sampler is None:
@@ -67,8 +89,7 @@ class PairSource:
         drawn = []
         for place in places:
             if place.epoch != self._epoch:
-                self._epoch = place.epoch
-                self.sampler.refresh(place.epoch, self.plan.seed)
+                self._begin(place.epoch, self.sampler)
             anchor = self.cases[place.case]
             rng = stream(self.plan.seed, self.plan.stage, "negative", place.epoch, anchor.id)
             drawn.append(self._checked(anchor, self.sampler, rng))
@@ -110,6 +131,9 @@ class PairSource:
             if drawn is None:
                 return Pairs(step, anchors, images, None)
             negatives = [self.bank.negative(a, n) for a, n in zip(anchors, drawn, strict=True)]
-            return Pairs(step, anchors, images, negatives)
+            if self._conflicts is None:
+                return Pairs(step, anchors, images, negatives)
+            wrong = [self._conflicts(a, n) for a, n in zip(anchors, drawn, strict=True)]
+            return Pairs(step, anchors, images, negatives, wrong)
 
         return load

@@ -20,6 +20,8 @@ from torch.nn.functional import pad
 from ctfw.contracts import Backbone, Loss, PairBackbone
 from ctfw.errors import UserError
 from ctfw.types import LossTerms, StepOutput
+from ctfw_plugins.stages.extra import ALONE, needs
+from ctfw_plugins.stages.marks import marked
 from ctfw_plugins.stages.pairs import Pairs
 
 
@@ -36,6 +38,7 @@ class PairStep:
         self._backbone, self._wrapped = backbone, wrapped
         self._loss, self._accelerator, self._stage = loss, accelerator, stage
         self._every_pass = counts_passes(accelerator)
+        self._wants = needs(loss, "embeddings")
 
     def __call__(self, pair: Pairs, share: float) -> LossTerms:
         """The terms of the loss at `share` in [0, 1] of the training, after its backward pass.
@@ -43,9 +46,13 @@ class PairStep:
         Raises UserError on a loss that is not a number, before it reaches the gradients.
         """
         passes = self._forward(pair)
+        if ALONE in self._wants:
+            passes[0] = self._with_text_alone(passes[0], pair)
         given = [leaf(output) for output in passes]
-        negative = joined(given[1:]) if len(given) > 1 else None
-        terms = self._loss(given[0], negative, progress=share)
+        positive, negative = marked(given[0], pair.conflicting), None
+        if len(given) > 1:
+            negative = marked(joined(given[1:]), pair.conflicting)
+        terms = self._loss(positive, negative, progress=share)
         check_finite(terms, pair, self._stage)
         slopes = slopes_of(terms.total, given, self._stage)
         if not self._every_pass:
@@ -65,6 +72,17 @@ class PairStep:
         both = backbone.forward(pair.images + pair.negatives, reports * 2, wrapped)
         half = len(reports)
         return [part(both, 0, half), part(both, half, 2 * half)]
+
+    def _with_text_alone(self, output: StepOutput, pair: Pairs) -> StepOutput:
+        """The positives with an embedding of each report that no image touches."""
+        read: Any = getattr(self._backbone, "text_alone", None)
+        if read is None:
+            raise UserError(
+                f"stage {self._stage}: the loss needs reports read without their image, which this "
+                "backbone does not offer (it has no `text_alone`); leave align-contrast out"
+            )
+        alone = read([anchor.report for anchor in pair.anchors], self._wrapped)
+        return replace(output, embeddings={**output.embeddings, ALONE: alone})
 
 
 def counts_passes(accelerator: Accelerator) -> bool:
