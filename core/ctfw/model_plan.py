@@ -29,6 +29,7 @@ class ModelPlan:
     context_length       positions that the language model was made for
     vision_parameters    number of parameters of the vision tower
     language_parameters  number of all others
+    adapter_parameters   trained in place of the others' (LoRA), in float32; None: those train
     bytes_per_parameter  of the type in which the weights are held
     vision, language     their layers, for estimates of activations
     vocabulary           entries of a row of logits
@@ -45,6 +46,7 @@ class ModelPlan:
     context_length: int | None = None
     vision_parameters: int | None = None
     language_parameters: int | None = None
+    adapter_parameters: int | None = None
     vision: Stack | None = None
     language: Stack | None = None
     vocabulary: int | None = None

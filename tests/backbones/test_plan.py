@@ -11,7 +11,7 @@ from ctfw.errors import BadData
 from ctfw.model_plan import PlanningBackbone
 from ctfw.testing.data import REPORTS
 from ctfw.types import Volume
-from ctfw_plugins.backbones.configs import Qwen25VLConfig
+from ctfw_plugins.backbones.configs import Lora, Qwen25VLConfig
 from ctfw_plugins.backbones.qwen25_vl import Qwen25VL
 
 Scan = Callable[..., Volume]
@@ -116,3 +116,14 @@ def test_plan_refuses_what_the_model_refuses(
 
 def test_the_backbone_says_that_it_plans(config: Qwen25VLConfig) -> None:
     assert isinstance(Qwen25VL(config), PlanningBackbone)
+
+
+@pytest.mark.parametrize("lora", [Lora(), Lora(rank=3, targets=["q_proj", "down_proj"])])
+def test_adapters_are_counted_as_they_are_built(
+    lora: Lora, config: Qwen25VLConfig, scan: Scan
+) -> None:
+    made = Qwen25VL(config.model_copy(update={"lora": lora}))
+    made.build(REPORTS, 0)
+    built = sum(p.numel() for n, p in made.module().named_parameters() if ".lora_" in n)
+    assert made.plan(scan(), REPORTS).adapter_parameters == built
+    assert Qwen25VL(config).plan(scan(), REPORTS).adapter_parameters is None

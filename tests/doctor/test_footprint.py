@@ -135,3 +135,17 @@ def test_activations_are_near_to_what_autograd_keeps_of_a_real_model(frozen: boo
     found = footprint(plan, Training(), images=1, report_tokens=tokens, frozen_vision=frozen)
     assert found is not None
     assert 0.75 < (found.activations + found.logits) / sum(kept.values()) < 1.3
+
+
+def test_adapters_alone_have_gradients_and_moments() -> None:
+    adapted = dataclasses.replace(HALF_PLAN, adapter_parameters=40_000_000)
+    found = estimate(adapted, precision="bfloat16", frozen_vision=True)
+    # 2 bytes of each fixed weight; float32 adapters with their gradient and two moments.
+    assert found.weights == 2 * BILLION + 4 * 40_000_000
+    assert (found.gradients, found.optimizer) == (4 * 40_000_000, 8 * 40_000_000)
+    tower = estimate(adapted, precision="bfloat16")
+    assert tower.gradients - found.gradients == 2 * BILLION // 4
+    sharded = estimate(
+        adapted, precision="bfloat16", frozen_vision=True, engine="deepspeed-zero2", processes=2
+    )
+    assert sharded.optimizer == 12 * 40_000_000 / 2

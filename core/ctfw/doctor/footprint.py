@@ -59,7 +59,8 @@ def footprint(
     """
     if plan.parameters is None or plan.vision is None or plan.language is None:
         return None
-    trained = plan.parameters - (plan.vision_parameters or 0) * frozen_vision
+    vision = 0 if frozen_vision else plan.vision_parameters or 0
+    trained = vision + (plan.language_parameters or 0) * (plan.adapter_parameters is None)
     weights, gradients, optimizer = _states(plan, training, trained, processes)
     width = HALF if training.precision != "float32" else plan.bytes_per_parameter
     length = plan.visual_tokens + (plan.prompt_tokens or 0) + report_tokens
@@ -79,15 +80,18 @@ def _states(
     weights; mixed precision over float32 weights keeps a half-size copy of them during a step.
     DeepSpeed: weights and gradients in the type of the forward pass, and float32 weights and
     moments beside them (ZeRO, section 3.1: 2 + 2 + 12 bytes per parameter); stage 1 divides the
-    last, stage 2 also the gradients, stage 3 also the weights.
+    last, stage 2 also the gradients, stage 3 also the weights. Adapters come on top: float32 under
+    Accelerate, with gradients and moments of their own.
     """
-    parameters = plan.parameters or 0
+    parameters, adapters = plan.parameters or 0, plan.adapter_parameters or 0
     half = training.precision != "float32"
     if not training.engine.startswith("deepspeed"):
         size = plan.bytes_per_parameter
         copy = HALF * parameters if half and size > HALF else 0
-        return size * parameters + copy, size * trained, 2 * size * trained
+        own = FULL * adapters
+        return size * parameters + copy + own, size * trained + own, 2 * (size * trained + own)
     size, stage = HALF if half else plan.bytes_per_parameter, int(training.engine[-1])
+    parameters, trained = parameters + adapters, trained + adapters
     return (
         size * parameters / (processes if stage >= 3 else 1),
         size * trained / (processes if stage >= 2 else 1),

@@ -21,7 +21,7 @@ from transformers import (
 from ctfw.errors import BadData
 from ctfw.model_plan import ModelPlan, Stack
 from ctfw.types import Volume
-from ctfw_plugins.backbones.configs import Qwen25VLConfig
+from ctfw_plugins.backbones.configs import Lora, Qwen25VLConfig
 from ctfw_plugins.backbones.patches import HUVideoProcessor
 from ctfw_plugins.backbones.positions import temporal_offsets
 from ctfw_plugins.backbones.pretrained import DTYPES
@@ -65,7 +65,7 @@ def make_plan(
         prompt_tokens=None if tokenizer is None else _prompt_tokens(tokenizer, config),
         count_tokens=None if tokenizer is None else _counter(tokenizer),
         weights_here=config.weights is None or _on_disk(config.weights),
-        **({} if qwen is None else _sizes(qwen)),
+        **({} if qwen is None else _sizes(qwen, config.lora)),
     )
 
 
@@ -126,7 +126,7 @@ def _released(name: str) -> Qwen2_5_VLConfig:
     )
 
 
-def _sizes(qwen: Qwen2_5_VLConfig) -> dict[str, Any]:
+def _sizes(qwen: Qwen2_5_VLConfig, lora: Lora | None) -> dict[str, Any]:
     """Parameters, counted on the meta device where tensors have a shape and no memory."""
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration._from_config(qwen)
@@ -135,11 +135,19 @@ def _sizes(qwen: Qwen2_5_VLConfig) -> dict[str, Any]:
     return {
         "vision_parameters": vision,
         "language_parameters": sum(p.numel() for p in model.parameters()) - vision,
+        "adapter_parameters": None if lora is None else _adapters(model, lora),
         "vision": Stack(image.depth, image.hidden_size, image.intermediate_size),
         "language": Stack(text.num_hidden_layers, text.hidden_size, text.intermediate_size),
         "vocabulary": text.vocab_size,
         "context_length": text.max_position_embeddings,
     }
+
+
+def _adapters(model: Qwen2_5_VLForConditionalGeneration, lora: Lora) -> int:
+    """Parameters of both matrices of each adapter: rank x (inputs + outputs)."""
+    layers = model.model.language_model.layers.named_modules()
+    chosen = [layer for name, layer in layers if name.rpartition(".")[2] in lora.targets]
+    return sum(lora.rank * (layer.in_features + layer.out_features) for layer in chosen)
 
 
 def _prompt_tokens(tokenizer: PreTrainedTokenizerBase, config: Qwen25VLConfig) -> int:
