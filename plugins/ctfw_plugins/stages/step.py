@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from torch.nn.functional import pad
 
+from ctfw import processes
 from ctfw.contracts import Backbone, Loss, PairBackbone
 from ctfw.errors import UserError
 from ctfw.types import LossTerms, StepOutput
@@ -176,11 +177,17 @@ def part(output: StepOutput, start: int, stop: int) -> StepOutput:
 
 
 def check_finite(terms: LossTerms, pair: Pairs, stage: str) -> None:
-    """Raises UserError on a loss that is not a number, before it reaches the weights."""
-    if not torch.isfinite(terms.total):
-        names = ", ".join(anchor.id for anchor in pair.anchors)
-        raise UserError(
-            f"stage {stage}: the loss is {float(terms.total)} at step {pair.step + 1} "
-            f"(cases {names}). Lower training.learning_rate or loss.max_loss; the last checkpoint "
-            "is kept, `ctfw resume` goes on from it"
-        )
+    """Raises UserError on a loss that is not a number, before it reaches the weights.
+
+    All processes raise it, whichever has such a loss, so that none waits for the others.
+    """
+    bad = not torch.isfinite(terms.total)
+    if not processes.totals([float(bad)])[0]:
+        return
+    names = ", ".join(anchor.id for anchor in pair.anchors)
+    own = f"{float(terms.total)} at step {pair.step + 1} (cases {names})" if bad else ""
+    words = next(found for found in processes.gather(own) if found)
+    raise UserError(
+        f"stage {stage}: the loss is {words}. Lower training.learning_rate or loss.max_loss; the "
+        "last checkpoint is kept, `ctfw resume` goes on from it"
+    )
