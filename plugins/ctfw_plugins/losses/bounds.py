@@ -21,9 +21,9 @@ from ctfw_plugins.losses.configs import BoundedContrastConfig
 FLAT = 0.05
 """A smooth bound counts as reached where less than this share of the gradient is left."""
 
-CERTAIN = 1e-5
-"""Token losses below it are taken as it is: log(1 - p) needs p < 1, and float32 has no more
-digits."""
+CERTAIN = 2e-5
+"""Token losses below it count as this: log(1 - p) needs p < 1, and its slope, 1 / CERTAIN there,
+must be a number in float16 too (65,504 at most)."""
 
 
 @dataclass(frozen=True)
