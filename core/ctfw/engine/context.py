@@ -18,6 +18,7 @@ from ctfw.runs.files import append_line
 if TYPE_CHECKING:
     from ctfw.contracts import Backbone, Dataset
     from ctfw.engine.images import ImageBank
+    from ctfw.engine.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Context:
     dataset: Dataset | None = None
     images: ImageBank | None = None
     make_backbone: Callable[[], Backbone] | None = None
+    trackers: Trackers | None = None
 
     @property
     def folder(self) -> Path:
@@ -76,6 +78,8 @@ class Context:
         if not is_main():
             return
         append_line(self.folder / "steps.jsonl", values)
+        if self.trackers is not None:
+            self.trackers.log(values)
         if self.observers is not None and self.run is not None:
             self.observers.notify(
                 "ctfw_step_logged",

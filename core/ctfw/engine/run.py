@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 import uuid
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,12 @@ def say(text: str) -> None:
 def quiet_libraries() -> None:
     """No progress bars and advice of other libraries between our own lines."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    import torch
     from transformers.utils import logging
+
+    if not torch.cuda.is_available():  # or DeepSpeed, which Accelerate imports, tells of its search
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -229,7 +235,11 @@ def _main_stage(stage: Stage, context: Context, run: RunDirectory) -> None:
     run.event("stage_started", stage=name)
     begin = time.monotonic()
     context.folder.mkdir(parents=True, exist_ok=True)
-    result: StageResult = stage.run(context)
+    try:
+        result: StageResult = stage.run(context)
+    finally:
+        if context.trackers is not None:
+            context.trackers.close()
     seconds = round(time.monotonic() - begin, 1)
     write_json(
         context.folder / "done.json",

@@ -19,10 +19,9 @@ from accelerate.utils import DeepSpeedPlugin
 
 from ctfw import processes
 from ctfw.engine.spawn import free_port
-from ctfw.errors import BadCheckpoint, MissingPackage
+from ctfw.errors import DEEPSPEED, BadCheckpoint, MissingPackage
 from ctfw.settings import Training
 
-PIP = "DS_BUILD_OPS=0 pip install --no-build-isolation deepspeed"
 _SCALER = "loss_scaler"
 _PLAIN = (torch.Tensor, int, float, bool, str, type(None))
 
@@ -36,7 +35,7 @@ def zero_plugin(training: Training, *, on_cpu: bool) -> DeepSpeedPlugin:
         import deepspeed
     except ImportError as error:
         raise MissingPackage(
-            f"training.engine is {training.engine!r}, which needs DeepSpeed; run: {PIP}, or set "
+            f"training.engine is {training.engine!r}, which needs DeepSpeed; run: {DEEPSPEED}, or set "
             "training.engine to accelerate"
         ) from error
     _quiet()

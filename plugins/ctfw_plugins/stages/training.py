@@ -19,6 +19,7 @@ from ctfw.engine.checkpoint import PROCESSES, Checkpoints, read_shard, read_trai
 from ctfw.engine.context import Context
 from ctfw.engine.images import ImageBank
 from ctfw.engine.optimise import Optimised
+from ctfw.engine.trackers import open_trackers
 from ctfw.errors import UserError
 from ctfw.runs.files import read_lines, write_lines
 from ctfw.seed import stream_seed
@@ -123,17 +124,16 @@ def take_up(setup: Setup, model: Optimised, context: Context) -> Standing:
     The optimizer gets its state back; log lines after the checkpoint are forgotten, because the
     steps that they tell of will be done again.
     """
-    log = context.folder / "steps.jsonl"
-    if setup.last is None:
-        if processes.is_main():
-            log.unlink(missing_ok=True)
-        return Standing()
-    model.restore(setup.state, read_shard(setup.last))
-    step = int(setup.last.name.split("-")[1])
+    log, training = context.folder / "steps.jsonl", setup.plan.training
+    standing = Standing()
+    if setup.last is not None:
+        model.restore(setup.state, read_shard(setup.last))
+        standing = Standing(int(setup.last.name.split("-")[1]), setup.state["best"])
+        context.log(f"{context.stage}: going on after step {standing.step}")
     if processes.is_main():
-        write_lines(log, [line for line in read_lines(log) if line["step"] <= step])
-    context.log(f"{context.stage}: going on after step {step}")
-    return Standing(step, setup.state["best"])
+        write_lines(log, [line for line in read_lines(log) if line["step"] <= standing.step])
+    context.trackers = open_trackers(setup.accelerator, training, context, standing.step)
+    return standing
 
 
 def save(
