@@ -109,7 +109,8 @@ def test_wandb_keeps_an_offline_run_without_secrets(context: Context) -> None:
     context.trackers.close()
     (kept,) = context.folder.glob("wandb/offline-run-*/run-*.wandb")
     content = kept.read_bytes()
-    assert b"learning_rate" in content and b"loss" in content
+    assert b"learning_rate" in content
+    assert b"loss" in content
     for file in kept.parent.rglob("*"):
         assert not file.is_file() or SECRET.encode() not in file.read_bytes()
     assert SECRET.encode() not in content

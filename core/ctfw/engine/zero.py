@@ -35,8 +35,8 @@ def zero_plugin(training: Training, *, on_cpu: bool) -> DeepSpeedPlugin:
         import deepspeed
     except ImportError as error:
         raise MissingPackage(
-            f"training.engine is {training.engine!r}, which needs DeepSpeed; run: {DEEPSPEED}, or set "
-            "training.engine to accelerate"
+            f"training.engine is {training.engine!r}, which needs DeepSpeed; run: {DEEPSPEED}, or "
+            "set training.engine to accelerate"
         ) from error
     _quiet()
     if on_cpu:
