@@ -29,7 +29,7 @@ from ctfw_plugins.backbones.processor import build_processor, prompt_text
 from ctfw_plugins.backbones.shape import random_config
 
 _VISION = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16}
-_RELEASED: dict[str, dict[str, Any]] = {
+RELEASED: dict[str, dict[str, Any]] = {
     # The config.json of the two models as released by Qwen.
     "Qwen/Qwen2.5-VL-3B-Instruct": {
         "vocab_size": 151936, "hidden_size": 2048, "intermediate_size": 11008,
@@ -101,8 +101,8 @@ def _known(
         qwen = AutoConfig.from_pretrained(config.weights, **local)
     if isinstance(qwen, Qwen2_5_VLConfig):
         return qwen, tokenizer, f"the config.json of {config.weights}"
-    if config.weights in _RELEASED:
-        return _released(config.weights), tokenizer, f"the released shape of {config.weights}"
+    if config.weights in RELEASED:
+        return released(config.weights), tokenizer, f"the released shape of {config.weights}"
     return None, tokenizer, "unknown, because the weights are not on this machine"
 
 
@@ -117,8 +117,8 @@ def _on_disk(weights: str) -> bool:
     return False
 
 
-def _released(name: str) -> Qwen2_5_VLConfig:
-    text = _RELEASED[name]
+def released(name: str) -> Qwen2_5_VLConfig:
+    text = RELEASED[name]
     return Qwen2_5_VLConfig(
         text_config=text,
         vision_config=_VISION | {"out_hidden_size": text["hidden_size"]},

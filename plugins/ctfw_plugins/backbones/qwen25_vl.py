@@ -22,6 +22,7 @@ from ctfw_plugins.backbones import stored
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
 from ctfw_plugins.backbones.decode import write_reports
 from ctfw_plugins.backbones.features import Features
+from ctfw_plugins.backbones.kept import Kept
 from ctfw_plugins.backbones.lora import add_adapters
 from ctfw_plugins.backbones.merge import adapter_note, export_merged
 from ctfw_plugins.backbones.pair_batch import as_outputs, pair_batches
@@ -36,7 +37,7 @@ from ctfw_plugins.backbones.shape import random_config
 from ctfw_plugins.backbones.tokenizer import train_tokenizer
 
 
-class Qwen25VL(Features):
+class Qwen25VL(Features, Kept):
     """Builds, feeds, saves and loads Qwen2.5-VL."""
 
     processor: HUProcessor

@@ -78,7 +78,7 @@ class Finetune:
         model = Optimised(module, accelerator, training)
 
         conflicts = self._conflicts(setup, context)
-        bank = TokenBank(setup.images, backbone, frozen=frozen)
+        bank = TokenBank(setup.images, backbone, frozen=frozen, begin=True)
         bank.fill([*setup.cases, *setup.held_out], f"{context.stage}: read scans")
         threads = 0 if frozen else training.loaders
         mined = self._mined(bank, setup, context)
