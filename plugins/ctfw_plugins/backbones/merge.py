@@ -170,9 +170,9 @@ def _card(config: Qwen25VLConfig, per_second: int) -> str:
     )
     return f"""## What the model reads
 
-A CT is shown as a video. Each axial slice is a frame, in the order of the scan. {frame} Then mean
-and standard deviation of CLIP are applied, as for any Qwen2.5-VL. Two neighbouring slices make one
-temporal patch; an odd number of slices repeats the last one.
+A CT is shown as a video: each axial slice is a frame, in the order of the scan. {frame}
+Mean and standard deviation of CLIP are applied to them, as for any Qwen2.5-VL. Two neighbouring
+slices make one temporal patch; an odd number of slices repeats the last one.
 
 - system message: `{config.system}`
 - user turn: the video, then `{config.prompt}`
