@@ -59,8 +59,8 @@ class Hard:
             raise BadData(f"hard: no features of {len(missing)} cases, the first is {missing[0]}")
         rows = np.stack([features[case.id] for case in self._cases]).astype(np.float32)
         rows -= rows.mean(0)
-        length = np.linalg.norm(rows, axis=1, keepdims=True)
-        self._features = rows / np.maximum(length, 1e-12)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        self._features = rows
 
     def refresh(self, epoch: int, seed: int) -> None:
         """Plan every anchor's partner for an epoch; the candidates depend on (seed, epoch).
