@@ -154,6 +154,15 @@ class MiningSampler(NegativeSampler, Protocol):
 
 
 @runtime_checkable
+class BatchSampler(NegativeSampler, Protocol):
+    """A sampler whose negatives depend on who is read together. Optional."""
+
+    def meet(self, anchors: Sequence[Case]) -> None:
+        """Called with the anchors of a forward pass before each of them is drawn for. Raises
+        UserError where they cannot serve."""
+
+
+@runtime_checkable
 class Loss(Protocol):
     """Step outputs -> the number to minimise, with its terms.
 

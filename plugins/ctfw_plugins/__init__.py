@@ -175,46 +175,9 @@ def ctfw_preprocessors() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_negative_samplers() -> Iterable[Component]:
-    from ctfw_plugins.samplers import configs as settings
+    from ctfw_plugins.samplers.declared import components
 
-    folder = "ctfw_plugins.samplers"
-    yield Component(
-        "gauss",
-        f"{folder}.gauss:Gauss",
-        settings.GaussConfig,
-        "Gaussian noise of the anchor's shape, white or with its spectrum (Ours-Gauss)",
-    )
-    yield Component(
-        "heter",
-        f"{folder}.heter:Heter",
-        settings.HeterConfig,
-        "another patient's scan whose labels conflict (Ours-Heter)",
-        revision=2,
-    )
-    yield Component(
-        "hard",
-        f"{folder}.hard:Hard",
-        settings.HardConfig,
-        "another patient's scan that looks alike to the model, with another diagnosis",
-    )
-    yield Component(
-        "same-region-swap",
-        f"{folder}.region_swap:RegionSwap",
-        settings.RegionSwapConfig,
-        "a region of the anchor's scan replaced by that of a conflicting patient",
-    )
-    yield Component(
-        "mirror",
-        f"{folder}.mirror:MirrorSampler",
-        settings.MirrorConfig,
-        "the anchor's scan with left and right exchanged",
-    )
-    yield Component(
-        "slice-shuffle",
-        f"{folder}.slice_shuffle:SliceShuffle",
-        settings.SliceShuffleConfig,
-        "the anchor's slices in another order",
-    )
+    return components()
 
 
 @hookimpl

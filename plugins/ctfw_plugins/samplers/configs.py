@@ -65,6 +65,19 @@ class HardConfig(PartnerConfig):
     )
 
 
+class InBatchConfig(Strict):
+    """Another anchor's scan from the same forward pass, which is then encoded only once."""
+
+    conflict: Literal["prefer", "require"] = Field(
+        "prefer",
+        description="where nobody in the batch has conflicting labels; prefer: anybody of another "
+        "patient serves; require: a conflicting case of the split, encoded besides",
+    )
+    min_conflicts: int = Field(
+        1, ge=1, description="labels that are present in one of the two and absent in the other"
+    )
+
+
 class RegionSwapConfig(PartnerConfig):
     """A region of the anchor's scan replaced by the same region of a conflicting patient's."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ctfw.contracts import MiningSampler, NegativeSampler
+from ctfw.contracts import BatchSampler, MiningSampler, NegativeSampler
 from ctfw.engine.images import TokenBank, ahead
 from ctfw.errors import UserError
 from ctfw.seed import stream
@@ -34,6 +34,25 @@ class Pairs:
     images: list[Any]
     negatives: list[Any] | None
     conflicting: list[np.ndarray] | None = None
+
+
+class Images:
+    """What the backbone reads in one forward pass: the same object for the same case, by which
+    the backbone knows that it needs to be encoded once."""
+
+    def __init__(self, bank: TokenBank) -> None:
+        self._bank = bank
+        self._read: dict[str, Any] = {}
+
+    def case(self, case: Case) -> Any:
+        if case.id not in self._read:
+            self._read[case.id] = self._bank.case(case)
+        return self._read[case.id]
+
+    def negative(self, anchor: Case, negative: Negative) -> Any:
+        if negative.case is not None and negative.graft is None:
+            return self.case(negative.case)
+        return self._bank.negative(anchor, negative)
 
 
 class PairSource:
@@ -87,7 +106,10 @@ class PairSource:
         if self.sampler is None:
             return None
         drawn = []
-        for place in places:
+        size = self.plan.training.batch_size
+        for number, place in enumerate(places):
+            if number % size == 0 and isinstance(self.sampler, BatchSampler):
+                self.sampler.meet([self.cases[p.case] for p in places[number : number + size]])
             if place.epoch != self._epoch:
                 self._begin(place.epoch, self.sampler)
             anchor = self.cases[place.case]
@@ -127,10 +149,11 @@ class PairSource:
         drawn = None if every is None else every[share]
 
         def load() -> Pairs:
-            images = [self.bank.case(anchor) for anchor in anchors]
+            read = Images(self.bank)
+            images = [read.case(anchor) for anchor in anchors]
             if drawn is None:
                 return Pairs(step, anchors, images, None)
-            negatives = [self.bank.negative(a, n) for a, n in zip(anchors, drawn, strict=True)]
+            negatives = [read.negative(a, n) for a, n in zip(anchors, drawn, strict=True)]
             if self._conflicts is None:
                 return Pairs(step, anchors, images, negatives)
             wrong = [self._conflicts(a, n) for a, n in zip(anchors, drawn, strict=True)]
