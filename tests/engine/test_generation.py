@@ -201,12 +201,13 @@ def test_vllm_gets_the_exported_model_and_each_scan_as_a_video(
     monkeypatch.setitem(sys.modules, "vllm", stand_in)
     backbone = Qwen25VL(Qwen25VLConfig(shape=SHAPE))
     backbone.build(REPORTS, 1)
-    made = FromVllm(backbone, tmp_path / "for-vllm", FACTS)
+    made = FromVllm(backbone, tmp_path / "for-vllm", FACTS, 300)
     settings = Generation(engine="vllm", max_new_tokens=9)
     texts = write_all(made, swaps, "another", settings, tmp_path / "g.jsonl", "t")
     assert texts == [(str(int(name.split("-")[1])), "length") for name in swaps.names("another")]
     (loaded,) = stand_in.loaded
     assert loaded["model"] == str(tmp_path / "for-vllm")
+    assert loaded["max_model_len"] == 300
     request = stand_in.asked[0]
     assert request["prompt"].count("<|vision_start|><|video_pad|><|vision_end|>") == 1
     assert request["prompt"].endswith("<|im_start|>assistant\n")
@@ -223,9 +224,9 @@ def test_exported_model_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "vllm", StandIn(lambda request: ""))
     backbone = Qwen25VL(Qwen25VLConfig(shape=SHAPE))
     backbone.build(REPORTS, 1)
-    FromVllm(backbone, tmp_path / "for-vllm", FACTS)
+    FromVllm(backbone, tmp_path / "for-vllm", FACTS, 300)
     written = (tmp_path / "for-vllm" / "model.safetensors").stat().st_mtime_ns
-    FromVllm(Qwen25VL(Qwen25VLConfig(shape=SHAPE)), tmp_path / "for-vllm", FACTS)
+    FromVllm(Qwen25VL(Qwen25VLConfig(shape=SHAPE)), tmp_path / "for-vllm", FACTS, 300)
     assert (tmp_path / "for-vllm" / "model.safetensors").stat().st_mtime_ns == written
 
 
@@ -234,14 +235,14 @@ def test_vllm_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(MissingPackage, match=r"pip install vllm, or set generation\.engine"):
-        FromVllm(backbone, tmp_path / "for-vllm", FACTS)
+        FromVllm(backbone, tmp_path / "for-vllm", FACTS, 300)
 
 
 def test_real_vllm_loads_the_exported_folder(swaps: Swaps, tmp_path: Path) -> None:
     pytest.importorskip("vllm", reason="vLLM is not installed here")
     backbone = Qwen25VL(Qwen25VLConfig(shape=SHAPE))
     backbone.build(REPORTS, 1)
-    made = FromVllm(backbone, tmp_path / "for-vllm", FACTS)
+    made = FromVllm(backbone, tmp_path / "for-vllm", FACTS, 300)
     ((_, finish),) = made.write(swaps, "own", [0], Generation(engine="vllm", max_new_tokens=4))
     assert finish in ("stop", "length")
 

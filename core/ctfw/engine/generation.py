@@ -93,15 +93,19 @@ class FromServer:
 class FromVllm:
     """vLLM with the checkpoint exported for it. Raises MissingPackage, or UserError as FromServer.
 
-    folder  of the exported model; made once
-    facts   of the checkpoint
+    folder   of the exported model; made once
+    facts    of the checkpoint
+    longest  tokens of a scan, its prompt and its report together: vLLM reserves memory for these,
+             and not for all that the model could read
 
     The backbone is used up: its weights go to vLLM.
     """
 
     BATCH = 64  # vLLM fills its own batches; this many scans wait in memory
 
-    def __init__(self, backbone: Backbone, folder: Path, facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, backbone: Backbone, folder: Path, facts: Mapping[str, Any], longest: int
+    ) -> None:
         try:
             from vllm import LLM, SamplingParams
         except ImportError as error:
@@ -120,7 +124,9 @@ class FromVllm:
         if not folder.is_dir():
             with whole_folder(folder) as unfinished:
                 backbone.export(unfinished, facts, merged=True)
-        self._llm = LLM(model=str(folder), limit_mm_per_prompt={"video": 1, "image": 0})
+        self._llm = LLM(
+            model=str(folder), max_model_len=longest, limit_mm_per_prompt={"video": 1, "image": 0}
+        )
         self._params: Callable[..., Any] = SamplingParams
 
     def batch(self, settings: Generation) -> int:

@@ -37,6 +37,9 @@ from ctfw_plugins.stages.configs import ReportConfig
 CONDITIONS = ("own", "another", "noise", "blank")
 """Images under which the references are read; `ctfw audit` has more."""
 
+PROMPT = 512
+"""Tokens that are left for the prompt, and twice those of the first scan for any other."""
+
 
 class Report:
     """Reports with the own and with another patient's image, and what follows from them."""
@@ -61,7 +64,7 @@ class Report:
         swaps = Swaps.of(bank, list(cases), context.seed)
 
         tokens = self._likelihoods(backbone, swaps, context)  # before the weights may go to vLLM
-        writer = self._writer(backbone, context)
+        writer = self._writer(backbone, swaps, context)
         own = self._write(writer, swaps, "own", context)
         swapped = self._write(writer, swaps, "another", context)
         if not processes.is_main():
@@ -108,14 +111,16 @@ class Report:
             self.labeler,
         )  # fmt: skip
 
-    def _writer(self, backbone: Backbone, context: Context) -> Writer:
+    def _writer(self, backbone: Backbone, swaps: Swaps, context: Context) -> Writer:
         generation = self.config.generation
         if generation.engine == "openai":
             assert generation.endpoint is not None
             return FromServer(backbone, generation.endpoint, generation.workers, AnswerCache())
         if generation.engine == "vllm":
             facts = read_facts(context.inputs["start_from"])
-            return FromVllm(backbone, context.folder / "for-vllm", facts)
+            t, rows, columns = backbone.token_grid(swaps.image("own", 0))
+            longest = 2 * t * rows * columns + PROMPT + generation.max_new_tokens
+            return FromVllm(backbone, context.folder / "for-vllm", facts, longest)
         return FromWeights(backbone)
 
     def _write(
