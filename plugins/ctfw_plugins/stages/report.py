@@ -8,7 +8,6 @@ import numpy as np
 
 from ctfw import processes
 from ctfw.answers import AnswerCache
-from ctfw.component import plain
 from ctfw.contracts import Backbone
 from ctfw.engine.accelerator import make_accelerator
 from ctfw.engine.checkpoint import read_facts
@@ -147,8 +146,13 @@ class Report:
         cases: CaseTable,
         context: Context,
     ) -> None:
-        generation = plain(self.config.generation, local=False)
-        generation |= generation_facts(found.predictions) | {"prompt": backbone.prompt}
+        chosen = self.config.generation
+        generation = chosen.decoding | generation_facts(found.predictions)
+        generation |= {"prompt": backbone.prompt}
+        if chosen.engine != "transformers":
+            generation["engine"] = chosen.engine
+        if chosen.endpoint is not None:
+            generation["model"] = chosen.endpoint.model
         start = context.inputs.get("start_from")
         scores = as_json(found)
         if tokens is None:
