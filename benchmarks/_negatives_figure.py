@@ -35,7 +35,9 @@ def draw(path: Path, results: Sequence[Result], order: Sequence[str]) -> None:
             1, 3, figsize=(12, 4.2), dpi=130, width_ratios=(1, 1, 1.15), constrained_layout=True
         )
         _curves(axes[0], rows, "negative", "nats per token of the negative term")
-        axes[0].set_yscale("log")
+        axes[0].set_yscale("log", subs=[2, 3, 5])
+        axes[0].yaxis.set_major_formatter("{x:g}")
+        axes[0].yaxis.set_minor_formatter("{x:g}")
         axes[0].set_title("Loss under the wrong image", fontsize=10)
         axes[0].axhline(3, color=FAINT, lw=0.8, ls=":")
         place: Any = ("axes fraction", "data")
@@ -44,7 +46,10 @@ def draw(path: Path, results: Sequence[Result], order: Sequence[str]) -> None:
         _curves(axes[1], rows, "at_bound", "share of negatives without gradient")
         axes[1].set_ylim(-0.03, 1.03)
         axes[1].set_title("At the bound", fontsize=10)
-        axes[0].legend(frameon=False, fontsize=8, loc="best")
+        handles, words = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, words, frameon=False, fontsize=8.5, loc="outside lower left", ncols=5
+        )
         _gains(axes[2], rows, [name for name in order if name in rows])
         for axis in axes:
             axis.spines[["top", "right"]].set_visible(False)

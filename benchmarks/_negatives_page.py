@@ -21,7 +21,10 @@ FIRST = "origin"
 NAMES = {"ours-heter": "heter", "ours-gauss": "gauss"}
 LAST = 0.25
 """Share of the steps, at the end, over which the share at the bound is taken."""
-MARKS = ("<!-- study: begin -->", "<!-- study: end -->")
+MARKS = (
+    "<!-- Made by `python benchmarks/negatives.py --write` -->",
+    "<!-- Made by the command above, to here -->",
+)
 
 
 @dataclass(frozen=True)
