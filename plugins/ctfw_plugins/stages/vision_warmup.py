@@ -128,7 +128,9 @@ class SeeingHead(nn.Module):
 
     def forward(self, images: list[Any]) -> torch.Tensor:
         """(sum of V, L) logits per visual token; or (B, L), a smooth maximum over each scan's."""
-        parts = [self.head(self.norm(tokens.float())) for tokens in self._tokens(images)]
+        held = self.head.weight.dtype  # DeepSpeed halves the head too
+        seen = [self.norm(tokens.float()).to(held) for tokens in self._tokens(images)]
+        parts = [self.head(tokens).float() for tokens in seen]
         if self._dense:
             return torch.cat(parts)
         return torch.stack([p.logsumexp(0) - math.log(len(p)) for p in parts])
