@@ -34,7 +34,7 @@ def test_plan_has_the_prompt_reports_and_context_of_the_built_model(
     config: Qwen25VLConfig, backbone: Qwen25VL, scan: Scan
 ) -> None:
     plan = Qwen25VL(config).plan(scan(), REPORTS)
-    assert plan.prompt_tokens == sum(map(len, backbone._prompt))
+    assert plan.prompt_tokens == len(backbone._text.before) + len(backbone._text.after)
     assert plan.count_tokens is not None
     assert plan.count_tokens(REPORTS) == [len(backbone.report_ids(text)) for text in REPORTS]
     assert plan.context_length == backbone.model.qwen.config.text_config.max_position_embeddings
@@ -88,7 +88,7 @@ def test_a_local_folder_is_read_and_its_weights_are_found(
     local = Qwen25VLConfig(weights=str(tmp_path / "model"))
     plan = Qwen25VL(local).plan(scan(), [])
     assert plan.parameters == sum(p.numel() for p in backbone.module().parameters())
-    assert plan.prompt_tokens == sum(map(len, backbone._prompt))
+    assert plan.prompt_tokens == len(backbone._text.before) + len(backbone._text.after)
     assert plan.weights_here
     (tmp_path / "model" / "model.safetensors").unlink()
     assert not Qwen25VL(local).plan(scan(), []).weights_here

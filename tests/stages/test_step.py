@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from ctfw.errors import UserError
+from ctfw.errors import BadData, UserError
 from ctfw.types import CaseTable, LossTerms, StepOutput
 from ctfw_plugins.losses.bounded_contrast import BoundedContrast
 from ctfw_plugins.losses.configs import BoundedContrastConfig, CrossEntropyConfig
@@ -161,3 +161,17 @@ def test_loss_that_is_no_number_stops_before_the_weights(value: float, cases: Ca
         "on from it"
     )
     check_finite(LossTerms(torch.tensor(1.0), {}), pair, "tune")
+
+
+def test_sample_that_the_backbone_refuses_is_named(echo: Any, cases: CaseTable) -> None:
+    class Refusing(Weighted):
+        def forward(self, images: list[float], reports: list[str], module: Any) -> StepOutput:
+            raise BadData("a sequence of 500 tokens, and the model reads 400")
+
+    step, _ = step_of(Refusing(echo), CrossEntropy(CrossEntropyConfig()))
+    with pytest.raises(BadData) as caught:
+        step(two(cases), 0.0)
+    assert str(caught.value) == (
+        "stage tune, step 1 (cases case-0, case-1): a sequence of 500 tokens, and the model reads "
+        "400"
+    )

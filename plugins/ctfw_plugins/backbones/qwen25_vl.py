@@ -27,13 +27,14 @@ from ctfw_plugins.backbones.lora import add_adapters
 from ctfw_plugins.backbones.merge import adapter_note, export_merged
 from ctfw_plugins.backbones.pair_batch import as_outputs, pair_batches
 from ctfw_plugins.backbones.plan import make_plan
-from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
+from ctfw_plugins.backbones.positions import temporal_offsets
 from ctfw_plugins.backbones.pretrained import DTYPES, read_pretrained
 from ctfw_plugins.backbones.processor import HUProcessor, build_processor, prompt_text
 from ctfw_plugins.backbones.report_model import ReportModel
 from ctfw_plugins.backbones.seen import Seen, patches_of, tokens_of
 from ctfw_plugins.backbones.served import conversation, video_request
 from ctfw_plugins.backbones.shape import random_config
+from ctfw_plugins.backbones.text_batch import Prompt
 from ctfw_plugins.backbones.tokenizer import train_tokenizer
 
 
@@ -45,7 +46,6 @@ class Qwen25VL(Features, Kept):
 
     def __init__(self, config: Qwen25VLConfig, context: Any = None) -> None:
         self.config = config
-        self._prompt: tuple[list[int], list[int]] = ([], [])
         self._seed = int(getattr(context, "seed", 0))
         self._base = stored.Base()
         self._beside: frozenset[str] = frozenset()
@@ -78,6 +78,8 @@ class Qwen25VL(Features, Kept):
 
     def plan(self, volume: Volume, corpus: Sequence[str]) -> ModelPlan:
         """Tokens and parameters of one volume, without weights. Raises BadData as `encode`."""
+        if hasattr(self, "processor"):
+            return make_plan(self.config, volume, lambda: self.processor.tokenizer)
         return make_plan(self.config, volume, partial(self._trained_tokenizer, corpus))
 
     def save(self, folder: Path) -> None:
@@ -122,12 +124,15 @@ class Qwen25VL(Features, Kept):
         text = prompt_text(processor, self.config.system, self.config.prompt)
         before, _, after = text.partition("<|video_pad|>")
         tokenizer = processor.tokenizer
-        self._prompt = (
-            tokenizer(before, add_special_tokens=False)["input_ids"],
-            tokenizer(after, add_special_tokens=False)["input_ids"],
+        token = tokenizer.convert_tokens_to_ids
+        self._stop = token("<|im_end|>")
+        self._text = Prompt(
+            before=tokenizer(before, add_special_tokens=False)["input_ids"],
+            after=tokenizer(after, add_special_tokens=False)["input_ids"],
+            video=processor.video_token_id,
+            pad=token("<|endoftext|>"),
+            context=qwen.config.text_config.max_position_embeddings,
         )
-        self._stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
-        self._pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
 
     def module(self) -> ReportModel:
         return self.model
@@ -199,42 +204,12 @@ class Qwen25VL(Features, Kept):
         return found
 
     def batch(self, images: Sequence[Seen], reports: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Tensors of a teacher-forced pass, padded on the right.
+        """What `ReportModel.forward` reads: `Prompt.taught`, and the tokens or patches of all
+        images, one after the other. Raises BadData for a sequence longer than the model reads."""
+        return self._taught(images, reports) | self._sights(images)
 
-        ids (B, L); positions (3, B, L); visual and answer (B, L) bool; prefix (B,) is the place
-        of the first report token; tokens or patches of all images, one after the other.
-        """
-        return self._text(images, reports) | self._sights(images)
-
-    def _text(self, images: Sequence[Seen], reports: Sequence[str]) -> dict[str, torch.Tensor]:
-        before, after = self._prompt
-        rows, positions, prefixes = [], [], []
-        for image, report in zip(images, reports, strict=True):
-            ids = self.report_ids(report)
-            visual = [self.processor.video_token_id] * image.count
-            rows.append([*before, *visual, *after, *ids])
-            prefixes.append(len(before) + image.count + len(after))
-            positions.append(self._positions(image, len(after) + len(ids)))
-        length = max(map(len, rows))
-        ids_tensor = torch.full((len(rows), length), self._pad)
-        position_tensor = torch.zeros(3, len(rows), length, dtype=torch.long)
-        answer = torch.zeros(len(rows), length, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            ids_tensor[i, : len(row)] = torch.tensor(row)
-            position_tensor[:, i, : len(row)] = positions[i]
-            answer[i, prefixes[i] : len(row)] = True
-        return self._to_device(
-            ids=ids_tensor,
-            positions=position_tensor,
-            answer=answer,
-            visual=ids_tensor == self.processor.video_token_id,
-            prefix=torch.tensor(prefixes),
-        )
-
-    def _positions(self, image: Seen, after: int) -> torch.Tensor:
-        _, rows, columns = image.token_grid
-        before = len(self._prompt[0])
-        return torch.from_numpy(rope_positions(before, image.offsets, (rows, columns), after))
+    def _taught(self, images: Sequence[Seen], reports: Sequence[str]) -> dict[str, torch.Tensor]:
+        return self._to_device(**self._text.taught(images, [self.report_ids(r) for r in reports]))
 
     def _to_device(self, **tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         return {key: value.to(self.device) for key, value in tensors.items()}
@@ -260,7 +235,7 @@ class Qwen25VL(Features, Kept):
         module: Any = None,
     ) -> list[StepOutput]:
         """The positives, then the negatives group by group; see `pair_batches`."""
-        made = pair_batches(self._text, self._sights, images, negatives, reports)
+        made = pair_batches(self._taught, self._sights, images, negatives, reports)
         return as_outputs((module or self.model)(*made))
 
     # -- generation ---------------------------------------------------------------------------
@@ -269,26 +244,12 @@ class Qwen25VL(Features, Kept):
         self, images: Sequence[Seen], settings: Generation, seed: int = 0
     ) -> list[tuple[str, str]]:
         """(text, "stop" or "length") of each image; prompts padded on the left."""
-        before, after = self._prompt
-        rows = [[*before, *([self.processor.video_token_id] * i.count), *after] for i in images]
-        length = max(map(len, rows))
-        ids = torch.full((len(rows), length), self._pad)
-        positions = torch.zeros(3, len(rows), length, dtype=torch.long)
-        attention = torch.zeros(len(rows), length, dtype=torch.long)
-        for i, (row, image) in enumerate(zip(rows, images, strict=True)):
-            ids[i, length - len(row) :] = torch.tensor(row)
-            positions[:, i, length - len(row) :] = self._positions(image, len(after))
-            attention[i, length - len(row) :] = 1
-        batch = self._to_device(
-            ids=ids,
-            positions=positions,
-            attention=attention,
-            visual=ids == self.processor.video_token_id,
-        )
-        batch |= self._sights(images)
+        batch = self._to_device(**self._text.asked(images)) | self._sights(images)
         was_training = self.model.training
         self.model.eval()
-        written, ended = write_reports(self.model, batch, settings, self._stop, self._pad, seed)
+        written, ended = write_reports(
+            self.model, batch, settings, self._stop, self._text.pad, seed
+        )
         self.model.train(was_training)
         texts = self.processor.tokenizer.batch_decode(written, skip_special_tokens=True)
         return [

@@ -27,6 +27,7 @@ from ctfw.types import Case, CaseTable, LossTerms
 from ctfw.volumes.sprite import write_sprite
 from ctfw_plugins.stages.configs import FinetuneConfig
 from ctfw_plugins.stages.extra import check_known, needs, summed
+from ctfw_plugins.stages.lengths import measured
 from ctfw_plugins.stages.marks import Conflicts, check_labeler
 from ctfw_plugins.stages.mined import Mined
 from ctfw_plugins.stages.pairs import PairSource
@@ -70,6 +71,7 @@ class Finetune:
         setup = begin(self.config.training, context)
         accelerator, backbone, plan = setup.accelerator, setup.backbone, setup.plan
         training, frozen = plan.training, self.config.freeze_vision
+        self._tell_lengths(setup, context)
         module = backbone.module()
         module.train()
         backbone.tower.requires_grad_(not frozen)
@@ -115,6 +117,18 @@ class Finetune:
             write_json(context.folder / "negatives.json", self.sampler.summary())
             keep_examples(pairs, self.config, context)
         return StageResult({"checkpoint": "checkpoints/best"}, {"validation_nll": state.best})
+
+    def _tell_lengths(self, setup: Setup, context: Context) -> None:
+        """Check every sample against the model, and say what the training will read and take."""
+        everyone = [*setup.cases, *setup.held_out]
+        found = measured(setup.backbone, setup.images, everyone)
+        if found is not None and processes.is_main():
+            pairs, frozen = self.sampler is not None, self.config.freeze_vision
+            world = processes.world()
+            for line in found.told(
+                setup.plan.training, pairs=pairs, frozen=frozen, processes=world
+            ):
+                context.log(f"{context.stage}: {line}")
 
     def _mined(self, bank: TokenBank, setup: Setup, context: Context) -> Mined | None:
         """What the model sees of each case, where the sampler looks for its negatives there."""

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from ctfw import processes
 from ctfw.contracts import Backbone, Loss, PairBackbone
-from ctfw.errors import UserError
+from ctfw.errors import BadData, UserError
 from ctfw.types import LossTerms, StepOutput
 from ctfw_plugins.stages.extra import ALONE, needs
 from ctfw_plugins.stages.marks import marked
@@ -46,7 +46,10 @@ class PairStep:
 
         Raises UserError on a loss that is not a number, before it reaches the gradients.
         """
-        passes = self._forward(pair)
+        try:
+            passes = self._forward(pair)
+        except BadData as error:
+            raise BadData(f"stage {self._stage}, {where(pair)}: {error}") from error
         if ALONE in self._wants:
             passes[0] = self._with_text_alone(passes[0], pair)
         given = [leaf(output) for output in passes]
@@ -174,6 +177,11 @@ def part(output: StepOutput, start: int, stop: int) -> StepOutput:
         output.answer[start:stop],
         {key: value[start:stop] for key, value in output.embeddings.items()},
     )
+
+
+def where(pair: Pairs) -> str:
+    """The step and its anchors, for messages."""
+    return f"step {pair.step + 1} (cases {', '.join(anchor.id for anchor in pair.anchors)})"
 
 
 def check_finite(terms: LossTerms, pair: Pairs, stage: str) -> None:
