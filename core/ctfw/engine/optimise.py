@@ -75,6 +75,7 @@ class Optimised:
             if shard is not None:
                 restore_shard(self.optimizer.optimizer, shard)
             else:
+                self._fits(state["optimizer"])
                 self.optimizer.load_state_dict(state["optimizer"])
         except (KeyError, ValueError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
@@ -83,6 +84,16 @@ class Optimised:
             ) from error
         if self.accelerator.scaler is not None and "scaler" in state:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def _fits(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError for moments of other shapes, which torch would find out in a step."""
+        own = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for i, parameter in enumerate(own):
+            kept = state["state"].get(i, {}).get("exp_avg")
+            if kept is not None and kept.shape != parameter.shape:
+                raise ValueError(
+                    f"weight {i} is {tuple(parameter.shape)} here and {tuple(kept.shape)} there"
+                )
 
     def _exact(self) -> dict[str, torch.Tensor]:
         """Weights that a backbone in half precision would not read back as they are."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ctfw.engine.context import Context
 from ctfw.engine.images import ImageBank
 from ctfw.engine.optimise import Optimised
 from ctfw.engine.trackers import open_trackers
-from ctfw.errors import UserError
+from ctfw.errors import BadCheckpoint, UserError
 from ctfw.runs.files import read_lines, write_lines
 from ctfw.seed import stream_seed
 from ctfw.settings import Training
@@ -71,7 +72,8 @@ def begin(training: Training, context: Context) -> Setup:
     assert context.make_backbone is not None
     checkpoints = Checkpoints(context.folder)
     last = processes.share(checkpoints.last())
-    state = read_training(last) if last is not None else {}
+    with _told_of_others(last):
+        state = read_training(last) if last is not None else {}
     training = same_global_batch(training, state.get(PROCESSES), context)
     accelerator = make_accelerator(training)
     cases = context.dataset.cases("train")
@@ -81,12 +83,31 @@ def begin(training: Training, context: Context) -> Setup:
     if folder is None:
         backbone.build(cases.reports, context.seed)
     else:
-        backbone.load(folder / "model")
+        with _told_of_others(last):
+            backbone.load(folder / "model")
     world, rank = processes.world(), processes.rank()
     plan = TrainingPlan(len(cases), training, context.seed, context.stage, world, rank)
     return Setup(
         accelerator, cases, held_out, context.images, checkpoints, backbone, plan, last, state
     )
+
+
+@contextmanager
+def _told_of_others(last: Path | None) -> Iterator[None]:
+    """Say which other checkpoints of the stage there are when its last one cannot be used."""
+    try:
+        yield
+    except BadCheckpoint as error:
+        if last is None:
+            raise
+        found = sorted(p.name for p in last.parent.glob("step-*") if p.name != last.name)
+        advice = (
+            f"To go on from an earlier one, write its name into {last.parent / 'last'}: "
+            f"{', '.join(found)}"
+            if found
+            else "There is no other checkpoint: start a new run"
+        )
+        raise BadCheckpoint(f"{error}. {advice}") from error
 
 
 def same_global_batch(training: Training, before: int | None, context: Context) -> Training:
@@ -127,7 +148,8 @@ def take_up(setup: Setup, model: Optimised, context: Context) -> Standing:
     log, training = context.folder / "steps.jsonl", setup.plan.training
     standing = Standing()
     if setup.last is not None:
-        model.restore(setup.state, read_shard(setup.last))
+        with _told_of_others(setup.last):
+            model.restore(setup.state, read_shard(setup.last))
         standing = Standing(int(setup.last.name.split("-")[1]), setup.state["best"])
         context.log(f"{context.stage}: going on after step {standing.step}")
     if processes.is_main():
