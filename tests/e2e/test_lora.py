@@ -112,3 +112,23 @@ def test_two_processes_write_the_reports_of_one(
         one, two = (run / "stages" / "test" / name for run in (adapted, folder))
         assert one.read_text() == two.read_text(), name
     assert not list(folder.rglob("*.rank*"))
+
+
+@pytest.mark.slow
+def test_sweep_runs_each_variant_in_two_processes_and_names_the_one_that_fails(
+    adapted: Path, ctfw: Call, tiny: list[str], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "both.yaml"
+    recipe.write_text(
+        "ctfw: 1\nname: both\nsummary: two ways to end\nprofile: phantom\n"
+        f"stages: {{test: {{use: report, start_from: {adapted / 'stages' / 'tune'}}}}}\n"
+        "matrix:\n  end:\n    good: {}\n"
+        "    bad: {stages.test.cases: 8, stages.test.fail_if: [grounded_gain > -1]}\n"
+    )
+    shared = [p for p in tiny if not p.startswith(("stages.see", "--set"))]
+    sets = [part for value in shared for part in ("--set", value)]
+    done = ctfw("sweep", recipe, "--runs", tmp_path, "--nproc", "2", *sets, *LORA)
+    assert done.returncode == 2
+    assert "1 of 2 variants failed" in done.stderr
+    states = {json.loads(p.read_text())["state"] for p in tmp_path.glob("both-*/*/status.json")}
+    assert states == {"finished", "failed"}
