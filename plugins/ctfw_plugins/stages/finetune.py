@@ -209,8 +209,10 @@ class Validator:
 
 def enable_checkpointing(module: torch.nn.Module) -> None:
     """Ask every part that can to recompute its activations."""
-    for inner in module.modules():
-        enable: Any = getattr(inner, "gradient_checkpointing_enable", None)
-        if enable is not None:
-            enable({"use_reentrant": False})
-            return
+    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+    for inner in module.modules():  # the second is the older name
+        for name in names:
+            enable: Any = getattr(inner, name, None)
+            if enable is not None:
+                enable({"use_reentrant": False})
+                return
