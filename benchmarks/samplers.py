@@ -134,9 +134,13 @@ def measured(name: str, pool: str, count: int) -> Measurement:
     cases = table_of(POOLS[pool](count, np.random.default_rng(0)))
     anchors = [cases[int(i)] for i in np.random.default_rng(1).permutation(count)[:DRAWS]]
     sampler, rng = sampler_named(name), np.random.default_rng(2)
+    mines = getattr(sampler, "wants_features", False)
+    features = seen_in(cases) if mines else {}
     before, clock = peak_mib(), [time.process_time()]
     sampler.fit(cases)
     clock.append(time.process_time())
+    if mines:
+        sampler.mine(0, features)
     sampler.refresh(0, 0)
     clock.append(time.process_time())
     for anchor in anchors:
@@ -147,6 +151,14 @@ def measured(name: str, pool: str, count: int) -> Measurement:
     fit, plan, draw = (float(seconds) for seconds in np.diff(clock))
     relaxed, over_cap, draws = (int(told[key]) for key in ("relaxed", "over_cap", "draws"))
     return Measurement(fit, plan, draw, peak, peak - before, vectors, relaxed, over_cap, draws)
+
+
+def seen_in(cases: CaseTable) -> dict[str, np.ndarray]:
+    """Features as wide as the stage hands them to a sampler that mines, at random."""
+    from ctfw_plugins.stages.mined import WIDTH
+
+    rows = np.random.default_rng(3).standard_normal((len(cases), WIDTH), dtype=np.float32)
+    return dict(zip((case.id for case in cases), rows, strict=True))
 
 
 def in_a_process(name: str, pool: str, count: int) -> Measurement:
@@ -177,9 +189,10 @@ def page(rows: list[list[str]], runs: int, count: int) -> str:
     head = ["sampler", "pool", "label vectors", "fit s", "plan s", "draws s", "all s", "peak MiB"]
     head += ["of it since fit", "distance relaxed", "cap passed", "within budget"]
     return (
-        f"CPU seconds of `fit`, of the plan of one epoch, and of {DRAWS:,} draws, with {count:,} "
-        f"cases and {len(SHARES)} labels: the median of {runs} processes. Memory is the largest "
-        "peak of a whole process, which holds Python, NumPy, pydantic and the cases too. The "
+        f"CPU seconds of `fit`, of the plan of one epoch (what `hard` mines included), and of "
+        f"{DRAWS:,} draws, with {count:,} cases and {len(SHARES)} labels: the median of {runs} "
+        "processes. Memory is the largest peak of a whole process, which holds Python, NumPy, "
+        "pydantic and the cases (with their features, for `hard`) too. The "
         f"budget is {CPU_S:.0f} s and {MIB} MiB. The last columns but one say in how many draws "
         "a rule of the sampler had to give way.\n\n"
         + markdown(head, rows)

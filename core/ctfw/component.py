@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from typing import Any
@@ -101,6 +101,11 @@ class Block:
     def name(self) -> str:
         return self.component.name
 
+    def missing(self) -> list[str]:
+        """What the component, or the values of its settings, need and is not installed."""
+        asked = dict.fromkeys(_requirements(self.settings))
+        return [*self.component.missing(), *filter(None, map(_missing, asked))]
+
     def plain(self) -> dict[str, Any]:
         """The block as it stands in a resolved recipe: `use` and every setting."""
         return dict(plain(self))
@@ -111,6 +116,15 @@ class Block:
         from pydantic_core import core_schema
 
         return core_schema.is_instance_schema(cls)
+
+
+def _requirements(settings: Strict) -> Iterator[str]:
+    """What the settings, and those inside them, ask for by their values."""
+    yield from settings.requires()
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, Strict):
+            yield from _requirements(value)
 
 
 def plain(value: Any, *, local: bool = True) -> Any:

@@ -20,6 +20,13 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
+    def requires(self) -> tuple[str, ...]:
+        """Packages that these values need beside those of the component, e.g. `("peft>=0.18",)`.
+
+        Asked before a run starts, so that a missing one is told before any scan is read.
+        """
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Local:

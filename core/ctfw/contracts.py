@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import torch
 
     from ctfw.engine.context import Context, StageResult
-    from ctfw.model_plan import ModelPlan
     from ctfw.settings import Generation
     from ctfw.volumes.stream import SliceStream
 
@@ -140,8 +139,36 @@ class NegativeSampler(Protocol):
 
 
 @runtime_checkable
+class MiningSampler(NegativeSampler, Protocol):
+    """A sampler that looks for its negatives in what the model sees. Optional.
+
+    `wants_features` may be False where the settings ask for no features: `mine` is not called.
+    """
+
+    wants_features: bool
+
+    def mine(self, epoch: int, features: Mapping[str, np.ndarray]) -> None:
+        """Called before `refresh(epoch, ..)` with (D,) float32 of each training case: its mean
+        visual token under the weights at the start of the epoch, through a fixed random projection
+        where the tokens are wide. Kept on disk, so that a resumed training mines the same."""
+
+
+@runtime_checkable
+class BatchSampler(NegativeSampler, Protocol):
+    """A sampler whose negatives depend on who is read together. Optional."""
+
+    def meet(self, anchors: Sequence[Case]) -> None:
+        """Called with the anchors of a forward pass before each of them is drawn for. Raises
+        UserError where they cannot serve."""
+
+
+@runtime_checkable
 class Loss(Protocol):
-    """Step outputs -> the number to minimise, with its terms."""
+    """Step outputs -> the number to minimise, with its terms.
+
+    Optional: `marks: tuple[str, ...]`, the masks of `StepOutput.marks` that it reads, and
+    `embeddings: tuple[str, ...]`, the embeddings that it reads and that cost extra.
+    """
 
     uses_negative: bool
 
@@ -243,17 +270,24 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
-class PlanningBackbone(Protocol):
-    """A backbone that can say what a case will cost before its weights are there. Optional.
+class PairBackbone(Protocol):
+    """A backbone that reads anchors and their negatives in one call. Optional.
 
-    `ctfw doctor` asks it, to compare lengths, memory and disk with what the machine has.
+    Without it both go through `forward` as one batch.
     """
 
-    def plan(self, volume: Volume, corpus: Sequence[str]) -> ModelPlan:
-        """The cost of one preprocessed volume; `corpus` serves where a tokenizer is trained.
+    def forward_pair(
+        self,
+        images: Sequence[Any],
+        negatives: Sequence[Any],
+        reports: Sequence[str],
+        module: Any = None,
+    ) -> list[StepOutput]:
+        """[positives, negatives of the first anchors, negatives of the next, ...].
 
-        Loads no weights and asks no hub, and may be called before `build`. Raises BadData for a
-        volume that `encode` would refuse.
+        `negatives[i]` is read with `reports[i]`; the groups are consecutive anchors, each of one
+        or more. `module` is called once. A group's graph may be thrown away before the backward
+        pass. An image that is the same object as another is encoded once.
         """
 
 

@@ -10,6 +10,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+DEEPSPEED = "DS_BUILD_OPS=0 pip install --no-build-isolation deepspeed"
+"""The line that installs DeepSpeed, whose set-up wants the torch that is there."""
+
 
 class UserError(Exception):
     """Base of everything that the person at the keyboard can mend."""

@@ -61,13 +61,15 @@ def model_folder(folder: Path, setting: str) -> Path:
     return found
 
 
-def weights_fingerprint(folder: Path) -> str:
+def weights_fingerprint(folder: Path, suffixes: Sequence[str] = _READ) -> str:
     """Hash (16 hex digits) of the weights, the configuration and the tokenizer in a folder.
+
+    suffixes  which files count, where not all of them
 
     Every byte counts. The hash is remembered by the files' sizes and times, since a model of 7
     billion parameters takes some ten seconds to read.
     """
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in _READ)
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in suffixes)
     facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     known = cache_dir() / "weights" / f"{key_of(str(folder.resolve()), facts)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from ctfw.types import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class ModelPlan:
     context_length       positions that the language model was made for
     vision_parameters    number of parameters of the vision tower
     language_parameters  number of all others
+    adapter_parameters   trained in place of the others' (LoRA), in float32; None: those train
     bytes_per_parameter  of the type in which the weights are held
     vision, language     their layers, for estimates of activations
     vocabulary           entries of a row of logits
@@ -41,6 +46,7 @@ class ModelPlan:
     context_length: int | None = None
     vision_parameters: int | None = None
     language_parameters: int | None = None
+    adapter_parameters: int | None = None
     vision: Stack | None = None
     language: Stack | None = None
     vocabulary: int | None = None
@@ -59,3 +65,18 @@ class ModelPlan:
         if self.vision_parameters is None or self.language_parameters is None:
             return None
         return self.vision_parameters + self.language_parameters
+
+
+@runtime_checkable
+class PlanningBackbone(Protocol):
+    """A backbone that can say what a case will cost before its weights are there. Optional.
+
+    `ctfw doctor` asks it, to compare lengths, memory and disk with what the machine has.
+    """
+
+    def plan(self, volume: Volume, corpus: Sequence[str]) -> ModelPlan:
+        """The cost of one preprocessed volume; `corpus` serves where a tokenizer is trained.
+
+        Loads no weights and asks no hub, and may be called before `build`. Raises BadData for a
+        volume that `encode` would refuse.
+        """

@@ -1,4 +1,7 @@
-"""Progress with rate and time left: a bar on a terminal, a line now and then in a log file."""
+"""Progress with rate and time left: a bar on a terminal, a line now and then in a log file.
+
+Of several processes the main one tells.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from ctfw.processes import is_main
 
 T = TypeVar("T")
 
@@ -45,7 +50,7 @@ class Bar:
         self.done += count
         if self._rich is not None:
             self._rich.update(self._task, completed=self.done, note=note)
-        elif time.monotonic() - self._said >= LINE_EVERY_S:
+        elif is_main() and time.monotonic() - self._said >= LINE_EVERY_S:
             self._said = time.monotonic()
             print(f"  {self.line(note)}", file=sys.stderr, flush=True)
 
@@ -62,7 +67,7 @@ class Bar:
         seconds = time.monotonic() - self._start
         if self._rich is not None:
             self._rich.stop()
-        if seconds >= 2:
+        if seconds >= 2 and is_main():
             print(
                 f"  {self.title}: {self.done} in {duration(seconds)}", file=sys.stderr, flush=True
             )
@@ -72,7 +77,7 @@ class Bar:
 def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """A bar for work that the caller advances itself."""
     job = Bar(title, total, done)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and is_main():
         job._rich, job._task = _rich_bar(title, total, done)
     try:
         yield job

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ctfw.config import Local, Strict
+from ctfw.endpoint import Endpoint
 
 
 class Training(Strict):
@@ -31,18 +32,39 @@ class Training(Strict):
         False, description="recompute activations: less memory, about a third more time"
     )
     engine: Literal["accelerate", "deepspeed-zero1", "deepspeed-zero2", "deepspeed-zero3"] = Field(
-        "accelerate", description="what drives the processes"
+        "accelerate",
+        description="what drives the processes; ZeRO divides among them the optimizer (1), also "
+        "the gradients (2), also the weights (3)",
+    )
+    offload: Literal["none", "optimizer"] = Field(
+        "none",
+        description="optimizer: DeepSpeed keeps float32 weights and Adam in the memory of the host",
     )
     checkpoint_every: int = Field(200, ge=1, description="optimizer steps between checkpoints")
     validate_every: int = Field(200, ge=1, description="optimizer steps between validations")
     validation_cases: int | None = Field(None, ge=1, description="cases used for validation")
     device: Annotated[str, Local()] = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:0, ..."
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto, cpu, cuda, or cuda:0 etc.; of several processes each takes its own GPU",
     )
     loaders: Annotated[int, Local()] = Field(
         0, ge=0, description="threads that read and preprocess scans ahead of the step"
     )
-    threads: Annotated[int | None, Local()] = Field(None, ge=1, description="CPU threads of torch")
+    threads: Annotated[int | None, Local()] = Field(
+        None, ge=1, description="CPU threads of torch in each process"
+    )
+    log_to: Annotated[list[Literal["tensorboard", "wandb", "mlflow"]], Local()] = Field(
+        default_factory=list, description="where steps are logged to besides steps.jsonl"
+    )
+
+    @model_validator(mode="after")
+    def _offload_needs_deepspeed(self) -> Training:
+        if self.offload != "none" and not self.engine.startswith("deepspeed"):
+            raise ValueError(
+                f"offload is {self.offload!r}, which needs DeepSpeed: set engine to deepspeed-zero2"
+            )
+        return self
 
 
 class Generation(Strict):
@@ -52,3 +74,28 @@ class Generation(Strict):
     temperature: float = Field(0.0, ge=0, description="0 is greedy: the same text every time")
     top_p: float = Field(1.0, gt=0, le=1, description="nucleus sampling, when temperature > 0")
     batch_size: int = Field(1, ge=1, description="cases generated together")
+    engine: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers",
+        description="what writes: the checkpoint in this process, vLLM with the checkpoint "
+        "exported for it, or a server of OpenAI's protocol, for a model that is no checkpoint",
+    )
+    endpoint: Endpoint | None = Field(None, description="the server, when engine is openai")
+    workers: Annotated[int, Local()] = Field(
+        8, ge=1, description="questions under way at once, when engine is openai"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_server(self) -> Generation:
+        if self.engine == "openai" and self.endpoint is None:
+            raise ValueError(
+                "engine openai needs `endpoint: {base_url: http://localhost:8000/v1, model: NAME}`"
+            )
+        return self
+
+    def requires(self) -> tuple[str, ...]:
+        return ("vllm",) if self.engine == "vllm" else ()
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """What decides the texts of given weights: without engine and server."""
+        return self.model_dump(exclude={"engine", "endpoint", "workers"})

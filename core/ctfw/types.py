@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import torch
+from ctfw.steps import LossTerms as LossTerms
+from ctfw.steps import StepOutput as StepOutput
 
+if TYPE_CHECKING:
     from ctfw.scoring.evidence import Evidence
 
 HU = "hu"
@@ -197,44 +198,36 @@ class CaseTable(Sequence[Case]):
 class Negative:
     """An image that the anchor's report does not describe.
 
-    Either another `case`, or a `transform` of the anchor's own preprocessed volume. `note` is
-    logged, e.g. the label distance or how often the rule was relaxed.
+    case       another patient's case, whose image it is
+    transform  or a function of the anchor's own preprocessed volume
+    graft      or a function of (the anchor's volume, the volume of `case`), e.g. a region of one
+               in the other; `case` is then the donor
+    note       logged, e.g. the label distance or how often the rule was relaxed
+    shows      (L,) labels that the image shows, in the order of the table's `label_names`; None:
+               those of `case`. They decide which sentences of the anchor's report conflict
+    mirrored   left and right are exchanged: sentences that name one side conflict, whatever the
+               labels say
     """
 
     case: Case | None = None
     transform: Callable[[Volume], Volume] | None = None
     note: Mapping[str, float | str] = field(default_factory=dict)
+    graft: Callable[[Volume, Volume], Volume] | None = None
+    shows: np.ndarray | None = None
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         if (self.case is None) == (self.transform is None):
             raise ValueError("a Negative is either another case or a transform of the anchor")
+        if self.graft is not None and self.case is None:
+            raise ValueError("a graft takes a region from another case: give the Negative a case")
 
-
-@dataclass(frozen=True)
-class StepOutput:
-    """What a backbone computes for a batch of B cases with up to T report tokens.
-
-    nll         (B, T) negative log-likelihood of each report token, nats; 0 where masked out
-    answer      (B, T) bool, True on report tokens; image, prompt and padding are never in it
-    embeddings  named tensors that a loss may ask for, e.g. "image" (B, D), "text" (B, D)
-    """
-
-    nll: torch.Tensor
-    answer: torch.Tensor
-    embeddings: Mapping[str, torch.Tensor] = field(default_factory=dict)
-
-    def per_case(self) -> torch.Tensor:
-        """(B,) mean NLL per report token of each case."""
-        count = self.answer.sum(1).clamp(min=1)
-        return (self.nll * self.answer).sum(1) / count
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """`total` is differentiated; every entry of `terms` is logged as a plain number."""
-
-    total: torch.Tensor
-    terms: Mapping[str, float]
+    @property
+    def labels(self) -> np.ndarray | None:
+        """(L,) what the image shows; None where nobody knows."""
+        if self.shows is not None or self.case is None:
+            return self.shows
+        return self.case.labels
 
 
 @dataclass(frozen=True)

@@ -175,26 +175,18 @@ def ctfw_preprocessors() -> Iterable[Component]:
 
 @hookimpl
 def ctfw_negative_samplers() -> Iterable[Component]:
-    from ctfw_plugins.samplers.configs import GaussConfig, HeterConfig
+    from ctfw_plugins.samplers.declared import components
 
-    yield Component(
-        "gauss",
-        "ctfw_plugins.samplers.gauss:Gauss",
-        GaussConfig,
-        "Gaussian noise of the anchor's shape (Ours-Gauss)",
-    )
-    yield Component(
-        "heter",
-        "ctfw_plugins.samplers.heter:Heter",
-        HeterConfig,
-        "another patient's scan whose labels conflict (Ours-Heter)",
-        revision=2,
-    )
+    return components()
 
 
 @hookimpl
 def ctfw_losses() -> Iterable[Component]:
-    from ctfw_plugins.losses.configs import BoundedContrastConfig, CrossEntropyConfig
+    from ctfw_plugins.losses.configs import (
+        AlignContrastConfig,
+        BoundedContrastConfig,
+        CrossEntropyConfig,
+    )
 
     yield Component(
         "cross-entropy",
@@ -208,6 +200,13 @@ def ctfw_losses() -> Iterable[Component]:
         "ctfw_plugins.losses.bounded_contrast:BoundedContrast",
         BoundedContrastConfig,
         "alpha CE_pos - beta CE_neg, the second term bounded",
+        needs=("torch",),
+    )
+    yield Component(
+        "align-contrast",
+        "ctfw_plugins.losses.align_contrast:AlignContrast",
+        AlignContrastConfig,
+        "InfoNCE between images and reports of a batch; an extra term",
         needs=("torch",),
     )
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ctfw.contracts import PlanningBackbone
 from ctfw.errors import BadData
+from ctfw.model_plan import PlanningBackbone
 from ctfw.testing.data import REPORTS
 from ctfw.types import Volume
-from ctfw_plugins.backbones.configs import Qwen25VLConfig
+from ctfw_plugins.backbones.configs import Lora, Qwen25VLConfig
 from ctfw_plugins.backbones.qwen25_vl import Qwen25VL
 
 Scan = Callable[..., Volume]
@@ -34,7 +34,7 @@ def test_plan_has_the_prompt_reports_and_context_of_the_built_model(
     config: Qwen25VLConfig, backbone: Qwen25VL, scan: Scan
 ) -> None:
     plan = Qwen25VL(config).plan(scan(), REPORTS)
-    assert plan.prompt_tokens == sum(map(len, backbone._prompt))
+    assert plan.prompt_tokens == len(backbone._text.before) + len(backbone._text.after)
     assert plan.count_tokens is not None
     assert plan.count_tokens(REPORTS) == [len(backbone.report_ids(text)) for text in REPORTS]
     assert plan.context_length == backbone.model.qwen.config.text_config.max_position_embeddings
@@ -88,7 +88,7 @@ def test_a_local_folder_is_read_and_its_weights_are_found(
     local = Qwen25VLConfig(weights=str(tmp_path / "model"))
     plan = Qwen25VL(local).plan(scan(), [])
     assert plan.parameters == sum(p.numel() for p in backbone.module().parameters())
-    assert plan.prompt_tokens == sum(map(len, backbone._prompt))
+    assert plan.prompt_tokens == len(backbone._text.before) + len(backbone._text.after)
     assert plan.weights_here
     (tmp_path / "model" / "model.safetensors").unlink()
     assert not Qwen25VL(local).plan(scan(), []).weights_here
@@ -116,3 +116,14 @@ def test_plan_refuses_what_the_model_refuses(
 
 def test_the_backbone_says_that_it_plans(config: Qwen25VLConfig) -> None:
     assert isinstance(Qwen25VL(config), PlanningBackbone)
+
+
+@pytest.mark.parametrize("lora", [Lora(), Lora(rank=3, targets=["q_proj", "down_proj"])])
+def test_adapters_are_counted_as_they_are_built(
+    lora: Lora, config: Qwen25VLConfig, scan: Scan
+) -> None:
+    made = Qwen25VL(config.model_copy(update={"lora": lora}))
+    made.build(REPORTS, 0)
+    built = sum(p.numel() for n, p in made.module().named_parameters() if ".lora_" in n)
+    assert made.plan(scan(), REPORTS).adapter_parameters == built
+    assert Qwen25VL(config).plan(scan(), REPORTS).adapter_parameters is None

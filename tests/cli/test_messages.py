@@ -79,7 +79,8 @@ BEFORE_ANYTHING_RUNS = {
     ),
     "unknown profile": Wrong(
         HEAD + TUNE,
-        "no profile 'nope'; there are: ct-rate, ct-rate-slices, phantom, phantom_full, table",
+        "no profile 'nope'; there are: ct-rate, ct-rate-lora, ct-rate-slices, phantom, "
+        "phantom_full, table",
         (),
         ("--profile", "nope"),
     ),

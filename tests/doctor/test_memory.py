@@ -35,6 +35,8 @@ BIG = (
     "stages.tune.freeze_vision=false",
 )
 
+OFFLOADED = (*BIG, "training.engine=deepspeed-zero2", "training.offload=optimizer")
+
 
 @pytest.fixture
 def scene(make_scene: Any, make_case: Any, write_scan: Callable[..., Path]) -> Callable[..., Scene]:
@@ -69,27 +71,44 @@ def test_seven_billion_weights_with_adam_do_not_fit_into_80_gb_under_zero(
     assert found.values["tune"]["fixed"] == pytest.approx(132.7e9, rel=1e-3)
 
 
-def test_an_estimate_that_fits_is_ok_and_shown_by_part(look: Any, scene: Any, device: Any) -> None:
+def test_an_estimate_that_fits_is_ok_and_shown_by_part(
+    look: Any, scene: Any, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     device("A100", 80)
-    findings = look(check, scene(*BIG))
+    monkeypatch.setattr(ctfw.doctor.memory, "host_memory", lambda: 200e9)
+    findings = look(check, scene(*OFFLOADED))
     assert findings.the("a training step takes").level == "ok"
     header, row = findings.the("estimate per stage").table
     assert header[0] == "stage"
-    assert row[:4] == ("tune", "16.6 GB", "16.6 GB", "33.2 GB")
+    assert row[:4] == ("tune", "16.6 GB", "0 B", "0 B")
+    host = findings.the("the offloaded optimizer takes about 133 GB of host memory")
+    assert host.level == "ok"
+
+
+def test_offloading_to_a_machine_without_the_memory_is_a_warning(
+    look: Any, scene: Any, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device("A100", 80)
+    monkeypatch.setattr(ctfw.doctor.memory, "host_memory", lambda: 128e9)
+    found = look(check, scene(*OFFLOADED)).the("the offloaded optimizer")
+    assert found.level == "warning"
+    assert found.text.endswith("this machine has 128 GB")
 
 
 def test_an_estimate_that_nearly_fills_the_device_is_a_warning(
     look: Any, scene: Any, device: Any
 ) -> None:
-    device("A100", 70)
-    assert look(check, scene(*BIG)).the("a training step takes").level == "warning"
+    device("A100", 80)
+    needed = look(check, scene(*OFFLOADED)).the("a training step takes").values["tune"]["total"]
+    device("A100", needed / 0.95e9)
+    assert look(check, scene(*OFFLOADED)).the("a training step takes").level == "warning"
 
 
 def test_a_negative_doubles_the_images_of_a_step(look: Any, scene: Any, device: Any) -> None:
     device("A100", 80)
     negatives = ("stages.tune.negatives={use: gauss}", "stages.tune.loss={use: bounded-contrast}")
-    plain = look(check, scene(*BIG)).the("a training step takes").values["tune"]
-    pairs = look(check, scene(*BIG, *negatives)).the("a training step takes").values["tune"]
+    plain = look(check, scene(*OFFLOADED)).the("a training step takes").values["tune"]
+    pairs = look(check, scene(*OFFLOADED, *negatives)).the("a training step takes").values["tune"]
     assert pairs["fixed"] == plain["fixed"]
     within = pairs["total"] - pairs["fixed"], plain["total"] - plain["fixed"]
     assert within[0] == pytest.approx(2 * within[1])

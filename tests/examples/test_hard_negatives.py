@@ -82,8 +82,8 @@ def test_recipe_with_hard_says_what_is_missing_otherwise() -> None:
     done = ctfw("validate", str(EXAMPLE / "hard.yaml"))
     assert done.returncode == 2
     assert "hard.yaml:11:22: " in done.stderr
-    assert "no negative sampler named 'hard'" in done.stderr
-    assert "Available: gauss, heter" in done.stderr
+    assert "no negative sampler named 'ctfw-hard-negatives/hard'" in done.stderr
+    assert "pip install ctfw-hard-negatives" in done.stderr
 
 
 def test_own_tests_of_the_example_pass(site: Path) -> None:

@@ -128,6 +128,7 @@ def sampler_summary(rng: np.random.Generator, sampler: str) -> dict[str, Any]:
         "partner_use": use,
         "distance": {"8": 120, "9": 300, "10": 260, "11": 140, "12": 60},
         "burden_gap": 2.1,
+        "burden_gaps": {str(gap): 90 - 12 * abs(gap - 2) for gap in range(-4, 9)},
     }
 
 

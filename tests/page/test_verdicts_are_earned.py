@@ -156,6 +156,29 @@ def test_hub_among_the_partners_is_pointed_out() -> None:
     assert "8 times (1.0%)" in told
 
 
+def test_reasons_for_relaxing_are_told_in_words() -> None:
+    why = {"no free partner has a burden within 1 of the anchor's": 8}
+    negatives = Negatives(
+        partner_use={"a": 400, "b": 400}, draws=800, relaxed=8, relaxed_because=why, over_cap=3
+    )
+    told = " ".join(negative_sentences(negatives))
+    assert "(no free partner has a burden within 1 of the anchor's: 8)" in told
+    assert "3 draws took a partner that had served as often as it may" in told
+
+
+def test_negatives_of_the_anchor_itself_have_no_partners_and_no_gap() -> None:
+    told = negative_sentences(Negatives(draws=50, relaxed=0, burden_gap=0.0, without_side=9))
+    assert told[0] == "The sampler drew 50 negatives."
+    assert "made of the anchors' own scans" in told[1]
+    assert "9 of the mirrored anchors name no side" in told[2]
+    assert not any("relaxed" in text or "findings than" in text for text in told)
+
+
+def test_likeness_of_mined_negatives_is_told() -> None:
+    told = negative_sentences(Negatives(draws=5, partner_use={"a": 5}, similarity=0.734))
+    assert any("look alike by 0.73" in text for text in told)
+
+
 def test_one_text_for_all_is_a_warning() -> None:
     told = generation_sentences(Decoding(distinct=1, of=120, truncated=3, empty=0))
     assert told[0] == ("1 distinct reports of 120: the model repeats itself.", True)

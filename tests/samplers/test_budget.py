@@ -25,11 +25,14 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("samplers")
 
 
+@pytest.mark.parametrize("name", ["heter", "hard", "same-region-swap"])
 @pytest.mark.parametrize(
     "pool", [POOLS[0], *(pytest.param(pool, marks=pytest.mark.slow) for pool in POOLS[1:])]
 )
-def test_fifty_thousand_cases_take_two_cpu_seconds_and_200_mib(bench: Any, pool: str) -> None:
-    run = bench.in_a_process("heter", pool, 50_000)
+def test_fifty_thousand_cases_take_two_cpu_seconds_and_200_mib(
+    bench: Any, pool: str, name: str
+) -> None:
+    run = bench.in_a_process(name, pool, 50_000)
     assert run.draws == 10_000
     assert run.cpu_s < 2
     assert run.peak_mib < 200

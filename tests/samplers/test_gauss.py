@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ctfw.testing import tiny_cases, tiny_volume
 from ctfw.types import Volume
 from ctfw_plugins.samplers.configs import GaussConfig
-from ctfw_plugins.samplers.gauss import Gauss, Noise
+from ctfw_plugins.samplers.gauss import Gauss
+from ctfw_plugins.samplers.noise import Noise, phase_randomised
 
 
 def normalised() -> Volume:
@@ -24,7 +25,7 @@ def normalised() -> Volume:
     )
 
 
-def transform(seed: int = 0, **settings: float) -> Noise:
+def transform(seed: int = 0, **settings: float | str) -> Noise:
     negative = Gauss(GaussConfig.model_validate(settings)).draw(
         tiny_cases()[0], np.random.default_rng(seed)
     )
@@ -62,7 +63,10 @@ def test_each_draw_is_new() -> None:
     sampler, rng = Gauss(GaussConfig()), np.random.default_rng(0)
     one, two = (sampler.draw(tiny_cases()[0], rng).transform for _ in range(2))
     assert one != two
-    assert sampler.summary() == {"sampler": "gauss", "draws": 2, "strength": 1.0}
+    told = sampler.summary()
+    assert (told["sampler"], told["draws"], told["strength"]) == ("gauss", 2, 1.0)
+    assert told["partner_use"] == {}
+    assert told["relaxed"] == 0
 
 
 def test_full_strength_leaves_nothing_of_the_anchor() -> None:
@@ -84,8 +88,46 @@ def test_strength_blends_with_the_anchor() -> None:
 
 def test_note_says_how_strong() -> None:
     negative = Gauss(GaussConfig(strength=0.5)).draw(tiny_cases()[0], np.random.default_rng(0))
-    assert negative.note == {"strength": 0.5}
+    assert negative.note == {"strength": 0.5, "spectrum": "white"}
     assert negative.transform is not None
     assert negative.transform(normalised()).provenance[-1].text == (
         "50% Gaussian noise: a negative, not a scan"
     )
+
+
+def power(array: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(np.fft.rfftn(array)) ** 2)
+
+
+@given(st.integers(0, 50))
+def test_matched_noise_has_the_power_at_every_frequency_of_the_anchor(seed: int) -> None:
+    source = np.asarray(normalised().array, np.float32)
+    white = np.random.default_rng(seed).standard_normal(source.shape, dtype=np.float32)
+    made = phase_randomised(source, white)
+    np.testing.assert_allclose(power(made), power(source), rtol=1e-3, atol=1e-3)
+    assert made.mean() == pytest.approx(source.mean(), abs=1e-5)
+    assert abs(np.corrcoef(made.ravel(), source.ravel())[0, 1]) < 0.6  # and lies elsewhere
+
+
+def test_matched_noise_is_smooth_where_the_anchor_is() -> None:
+    def roughness(array: np.ndarray) -> float:
+        return float(np.abs(np.diff(array, axis=2)).mean() / array.std())
+
+    source = normalised()
+    white, matched = (transform(spectrum=s)(source).array for s in ("white", "matched"))
+    assert roughness(source.array) < roughness(matched) < 0.6 * roughness(white)
+
+
+def test_noise_in_hu_is_on_the_scale_of_hu() -> None:
+    source = tiny_volume()
+    made = transform(std=0.2)(source)
+    assert made.intensity == "hu"
+    assert 150 < made.array.std() < 250
+
+
+def test_noise_shows_no_finding() -> None:
+    case = tiny_cases()[1]
+    negative = Gauss(GaussConfig()).draw(case, np.random.default_rng(0))
+    assert np.any(case.labels)
+    assert negative.labels is not None
+    assert not negative.labels.any()

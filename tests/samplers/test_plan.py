@@ -76,10 +76,12 @@ def test_each_turn_gives_way_only_where_nobody_free_is_left(
     distance, other = apart(cases)
     if min((distance * other).max(1)) == 0:
         with way(*how), pytest.raises(BadData, match="no other patient differs in any label"):
-            plan.plan_epoch(LabelPool(cases), wanted, cap, np.random.default_rng(seed))
+            plan.plan_epoch(LabelPool(cases), plan.Rules(wanted, cap), np.random.default_rng(seed))
         return
     with way(*how):
-        picks = plan.plan_epoch(LabelPool(cases), wanted, cap, np.random.default_rng(seed))
+        picks = plan.plan_epoch(
+            LabelPool(cases), plan.Rules(wanted, cap), np.random.default_rng(seed)
+        )
     left = np.full(len(cases), cap)
     for anchor in np.random.default_rng(seed).permutation(len(cases)):
         pick = picks[anchor]
@@ -98,7 +100,9 @@ Sampler = Callable[[np.random.Generator], list[int]]
 
 def planned(cases: CaseTable, wanted: int, cap: int) -> Sampler:
     pool = LabelPool(cases)
-    return lambda rng: [pick.partner for pick in plan.plan_epoch(pool, wanted, cap, rng)]
+    return lambda rng: [
+        pick.partner for pick in plan.plan_epoch(pool, plan.Rules(wanted, cap), rng)
+    ]
 
 
 def plainly(cases: CaseTable, wanted: int, cap: int, by_slots: bool = False) -> Sampler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from ctfw.contracts import NegativeSampler
 from ctfw.engine.images import TokenBank
 from ctfw.settings import Training
 from ctfw.types import Case, CaseTable, Negative
-from ctfw_plugins.samplers.configs import GaussConfig, HeterConfig
+from ctfw_plugins.samplers.configs import GaussConfig, HeterConfig, InBatchConfig
 from ctfw_plugins.samplers.gauss import Gauss
 from ctfw_plugins.samplers.heter import Heter
+from ctfw_plugins.samplers.in_batch import InBatch
 from ctfw_plugins.stages.pairs import Pairs, PairSource
 from ctfw_plugins.stages.plan import TrainingPlan
 
@@ -102,3 +104,42 @@ def test_sampler_is_refreshed_once_per_epoch_before_its_first_draw(
     list(PairSource(cases, bank, plan, Spy(GaussConfig()))())
     draws = ["draw"] * 12
     assert told == ["fit 12", "refresh 0 3", *draws, "refresh 1 3", *draws, "refresh 2 3", "draw"]
+
+
+def test_images_of_a_batch_serve_each_other_and_are_read_once(
+    cases: CaseTable, bank: TokenBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    original = bank.case
+
+    def once(case: Case) -> list[Any]:
+        read.append(case.id)
+        return [original(case)]
+
+    monkeypatch.setattr(bank, "case", once)
+    settings = Training(batch_size=3, max_steps=4)
+    plan = TrainingPlan(len(cases), settings, 5, "tune")
+    for pairs in PairSource(cases, bank, plan, InBatch(InBatchConfig()))():
+        assert pairs.negatives is not None
+        assert read == [anchor.id for anchor in pairs.anchors]
+        for own, other in zip(pairs.images, pairs.negatives, strict=True):
+            assert other is not own
+            assert any(other is image for image in pairs.images)
+        read.clear()
+
+
+def test_each_process_meets_its_own_batch(cases: CaseTable, bank: TokenBank) -> None:
+    met: list[list[str]] = []
+
+    class Spy(InBatch):
+        def meet(self, anchors: Sequence[Case]) -> None:
+            met.append([anchor.id for anchor in anchors])
+            super().meet(anchors)
+
+    settings = Training(batch_size=2, max_steps=1)
+    for rank in (0, 1):
+        met.clear()
+        plan = TrainingPlan(len(cases), settings, 5, "tune", processes=2, rank=rank)
+        (pairs,) = PairSource(cases, bank, plan, Spy(InBatchConfig()))()
+        assert len(met) == 2
+        assert met[rank] == [anchor.id for anchor in pairs.anchors]

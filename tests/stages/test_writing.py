@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ctfw.engine.generation import FromWeights
 from ctfw.engine.images import TokenBank
 from ctfw.engine.reliance import Swaps, write_all
 from ctfw.runs.files import read_lines
@@ -19,7 +20,8 @@ SETTINGS = Generation(batch_size=5)
 def write(
     echo: Any, bank: TokenBank, cases: CaseTable, file: Path, settings: Generation = SETTINGS
 ) -> list[tuple[str, str]]:
-    return write_all(echo, Swaps.of(bank, list(cases), 100), "own", settings, file, "write")
+    swaps = Swaps.of(bank, list(cases), 100)
+    return write_all(FromWeights(echo), swaps, "own", settings, file, "write")
 
 
 def test_lines_are_in_the_order_of_the_cases(

@@ -39,6 +39,7 @@ VERBS: dict[str, Verb] = {
     "prepare": Verb("ctfw.cli.prepare:prepare", "Preprocess every scan of a recipe.", SCANS),
     "inspect": Verb("ctfw.cli.inspect:inspect", "Show what the model sees of a scan.", SCANS),
     "generate": Verb("ctfw.cli.generate:generate", "Write the report of a scan.", SCANS),
+    "export": Verb("ctfw.cli.export:export", "Write a model that other tools load.", SCANS),
     "score": Verb("ctfw.cli.score:score", "Score a run or anyone's predictions.", SCANS),
     "audit": Verb("ctfw.cli.audit:audit", "Measure how much a model uses its image.", SCANS),
     "validate": Verb("ctfw.cli.validate:validate", "Check recipes without running them.", RECIPES),

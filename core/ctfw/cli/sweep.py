@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ctfw.cli.options import Profile, Recipe, Set
-from ctfw.cli.run import Runs
+from ctfw.cli.run import Nproc, Runs
 from ctfw.engine.launch import create, find_runs, lacking
 from ctfw.errors import RecipeInvalid, UserError
 from ctfw.plugins import Plugins, load_plugins
@@ -22,6 +22,7 @@ def sweep(
     overrides: Set = None,
     profile: Profile = None,
     runs: Runs = Path("runs"),
+    nproc: Nproc = 1,
     listing: Annotated[
         bool, typer.Option("--list", help="Print the variants and whether each is finished.")
     ] = False,
@@ -40,7 +41,7 @@ def sweep(
     for number, variant in enumerate(variants, start=1):
         print(f"[{number} of {len(variants)}] {variant.name}", file=sys.stderr)
         try:
-            folders.append(_one(variant, plugins, runs).path)
+            folders.append(_one(variant, plugins, runs, nproc).path)
         except UserError as error:
             print(f"{variant.name} failed: {error}", file=sys.stderr)
             failed.append(variant.name)
@@ -52,9 +53,10 @@ def sweep(
         raise UserError(f"{len(failed)} of {len(variants)} variants failed: {', '.join(failed)}")
 
 
-def _one(variant: Variant, plugins: Plugins, root: Path) -> RunDirectory:
+def _one(variant: Variant, plugins: Plugins, root: Path, nproc: int) -> RunDirectory:
     """The finished run of a variant: an earlier one, one that is taken up again, or a new one."""
     from ctfw.engine.run import run_recipe
+    from ctfw.engine.spawn import run_together
 
     earlier = find_runs(root, variant.recipe.hash)
     for run in earlier:
@@ -63,7 +65,10 @@ def _one(variant: Variant, plugins: Plugins, root: Path) -> RunDirectory:
             return run
     run = earlier[0] if earlier else create(variant.recipe, root)
     print(f"  {'going on with' if earlier else 'run folder:'} {run.path}", file=sys.stderr)
-    run_recipe(variant.recipe, plugins, run)
+    if nproc == 1:
+        run_recipe(variant.recipe, plugins, run)
+    elif run_together(run, nproc):  # the process that failed has said why
+        raise UserError(str(run.status.get("error") or f"see {run.path}"))
     return run
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctfw.doctor.finding import Finding, count, evenly, note, ok, problem, warning
-from ctfw.doctor.footprint import footprint
+from ctfw.doctor.footprint import checkpoint_bytes
 from ctfw.doctor.machine import existing, free_bytes
 from ctfw.doctor.scene import sources
 from ctfw.errors import UserError
@@ -98,10 +98,9 @@ def _checkpoints(scene: Scene) -> Iterator[tuple[Path, float, Finding]]:
         return
     for _, settings in scene.training_stages():
         frozen = bool(getattr(settings, "freeze_vision", False))
-        each = footprint(plan, settings.training, images=1, report_tokens=1, frozen_vision=frozen)
+        each = checkpoint_bytes(plan, settings.training, frozen_vision=frozen)
         if each is not None:
-            model = (plan.parameters or 0) * plan.bytes_per_parameter
-            total += COPIES * (model + each.optimizer)
+            total += COPIES * each
             stages += 1
     if stages:
         text = (

@@ -76,6 +76,17 @@ def _steps(scene: Scene, plan: ModelPlan, device: Device) -> Iterator[Finding]:
     else:
         yield ok(f"{text}; {_has(device)}", **values)
     yield note("estimate per stage, at the longest report", table=_table(found))
+    if most_host := max(each.host for each in found.values()):
+        yield _offloaded(most_host)
+
+
+def _offloaded(host: float) -> Finding:
+    """The optimizer in the memory of the host, of all processes of a machine."""
+    text = f"the offloaded optimizer takes about {size_of(host)} of host memory in all"
+    if host > ROOM * host_memory():
+        text += f"; this machine has {size_of(host_memory())}"
+        return warning(text, advice="run on more machines, or training.offload=none", host=host)
+    return ok(text, host=host)
 
 
 def _has(device: Device) -> str:

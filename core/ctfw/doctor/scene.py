@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctfw.component import Block
-from ctfw.contracts import PlanningBackbone
 from ctfw.errors import UserError
+from ctfw.model_plan import ModelPlan, PlanningBackbone
 from ctfw.progress import track
 from ctfw.types import Case, CaseTable, Volume
 
 if TYPE_CHECKING:
     from ctfw.contracts import Dataset
     from ctfw.engine.context import Context
-    from ctfw.model_plan import ModelPlan
     from ctfw.plugins import Plugins
     from ctfw.recipe import ResolvedRecipe
     from ctfw.volumes.pipeline import VolumePipeline

@@ -16,6 +16,7 @@ from ctfw.engine.altered import ALTERED
 from ctfw.engine.audit_data import Material, material
 from ctfw.engine.audit_files import save
 from ctfw.engine.context import Context
+from ctfw.engine.generation import FromWeights
 from ctfw.engine.images import TokenBank
 from ctfw.engine.judges import judges_of
 from ctfw.engine.reliance import CONDITIONS, Swaps, predictions, reference_nll, write_all
@@ -69,6 +70,11 @@ class Audit:
         self.context = Context(seed=recipe.seed, synthetic=self.synthetic)
         self.judges = judges_of(recipe, self.context)
         self.judges.check(wish.fail_if, "--fail-if")
+        if recipe.generation.engine != "transformers":
+            raise UserError(
+                f"generation.engine is {recipe.generation.engine}, and an audit reads likelihoods "
+                "from the checkpoint itself: add --set generation.engine=transformers"
+            )
 
     @property
     def digest(self) -> str:
@@ -86,7 +92,7 @@ class Audit:
             "weights": hashlib.sha256(json.dumps(weights).encode()).hexdigest()[:16],
             "preprocess": self.packed.facts["preprocess"],
             "data": plain(self.recipe.data, local=False),
-            "generation": self.recipe.generation.model_dump(),
+            "generation": self.recipe.generation.decoding,
             "split": self.wish.split,
             "cases": self.wish.cases,
             "seed": self.recipe.seed,
@@ -142,7 +148,9 @@ class Audit:
         for name in self.wish.written:
             file = folder / f"generated.{name}.jsonl"
             title = f"audit: write ({name} image)"
-            texts = write_all(backbone, swaps, name, self.recipe.generation, file, title)
+            texts = write_all(
+                FromWeights(backbone), swaps, name, self.recipe.generation, file, title
+            )
             made[name] = predictions(swaps.cases, texts)
         return made
 
@@ -183,7 +191,7 @@ class Audit:
             "split": self.wish.split,
             "fingerprint": given.cases.fingerprint(),
             "seed": self.recipe.seed,
-            "generation": self.recipe.generation.model_dump()
+            "generation": self.recipe.generation.decoding
             | generation
             | {"prompt": backbone.prompt},
             "by_image": {"own": generation, **by_image},

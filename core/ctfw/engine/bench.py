@@ -80,7 +80,7 @@ def checkpoint_facts(recipe: Any) -> dict[str, Any]:
         "loader": settings.loader.plain() if settings.loader else None,
         "preprocess": [block.plain() for block in settings.preprocess],
         "backbone": recipe.backbone.plain(),
-        "generation": recipe.generation.model_dump(),
+        "generation": recipe.generation.decoding,
     }
 
 

@@ -1,7 +1,8 @@
 """Checkpoints: written beside, renamed when whole, pointed at by `last` and `best`.
 
 A checkpoint holds `model/` (the backbone's own files), `ctfw.json` (preprocessing, backbone,
-where it comes from) and, for resumption, `training.pt` (read with `weights_only`: no pickle).
+where it comes from) and, for resumption, `training.pt` and under ZeRO one `shard-RANK.pt` of each
+process (read with `weights_only`: no pickle).
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ctfw import processes
 from ctfw.errors import BadCheckpoint, UserError
 from ctfw.runs.directory import write_pointer
 from ctfw.runs.files import read_json, write_json
 
 if TYPE_CHECKING:
     from ctfw.contracts import Backbone
+
+
+PROCESSES = "processes"
 
 
 class Checkpoints:
@@ -34,35 +39,68 @@ class Checkpoints:
         training: Mapping[str, Any],
         *,
         best: bool,
+        shard: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Write step `step`, point `last` (and `best`) at it, drop what nothing points at."""
+        """Write step `step`, point `last` (and `best`) at it, drop what nothing points at.
+
+        shard  what this process alone has; the main one writes all else. Every process calls this.
+
+        Raises UserError in every process when one of them cannot write.
+        """
+        name = f"step-{step:06d}"
+        temporary = self.folder / f".{name}.tmp"
+        if processes.is_main():
+            shutil.rmtree(temporary, ignore_errors=True)
+        processes.wait()
+        reason = self._write(temporary, step, backbone, facts, training, shard)
+        reasons = [found for found in processes.gather(reason) if found]
+        if processes.is_main():
+            if reasons:
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                self._publish(temporary, name, best=best)
+        processes.wait()
+        if reasons:
+            raise UserError(
+                f"cannot write the checkpoint of step {step} to {self.folder}: {reasons[0]}; the "
+                "last good one is kept, `ctfw resume` goes on from it"
+            )
+        return self.folder / name
+
+    def _write(
+        self,
+        temporary: Path,
+        step: int,
+        backbone: Backbone,
+        facts: Mapping[str, Any],
+        training: Mapping[str, Any],
+        shard: Mapping[str, Any] | None,
+    ) -> str:
+        """This process's files; why they could not be written, or an empty text."""
         import torch
         from safetensors import SafetensorError
 
-        final = self.folder / f"step-{step:06d}"
-        temporary = self.folder / f".step-{step:06d}.{os.getpid()}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
         try:
-            temporary.mkdir(parents=True)
-            backbone.save(temporary / "model")
-            write_json(temporary / "ctfw.json", {**facts, "step": step})
-            torch.save(dict(training), temporary / "training.pt")
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(temporary, final)
+            temporary.mkdir(parents=True, exist_ok=True)
+            if shard is not None:
+                torch.save(dict(shard), temporary / shard_name(processes.rank()))
+            if processes.is_main():
+                backbone.save(temporary / "model")
+                write_json(temporary / "ctfw.json", {**facts, "step": step})
+                torch.save({**training, PROCESSES: processes.world()}, temporary / "training.pt")
         except (OSError, RuntimeError, SafetensorError, UserError) as error:
             # A full disk is an OSError here, a RuntimeError in torch.save, a SafetensorError there.
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(
-                f"cannot write the checkpoint of step {step} to {self.folder}: "
-                f"{getattr(error, 'strerror', None) or error}; the last good one is kept, "
-                "`ctfw resume` goes on from it"
-            ) from error
+            return str(getattr(error, "strerror", None) or error)
+        return ""
+
+    def _publish(self, temporary: Path, name: str, *, best: bool) -> None:
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        os.replace(temporary, self.folder / name)
         # `last` comes second: a kill in between repeats the step, and finds the same best.
         if best or not (self.folder / "best").is_file():
-            write_pointer(self.folder, "best", final.name)
-        write_pointer(self.folder, "last", final.name)
+            write_pointer(self.folder, "best", name)
+        write_pointer(self.folder, "last", name)
         self._prune()
-        return final
 
     def last(self) -> Path | None:
         """The newest whole checkpoint, or None."""
@@ -76,17 +114,47 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def shard_name(rank: int) -> str:
+    """The file of one process in a checkpoint."""
+    return f"shard-{rank:05d}.pt"
+
+
 def read_training(checkpoint: Path) -> dict[str, Any]:
     """The state of optimizer and counters. Raises BadCheckpoint when it cannot be read."""
+    return _read(checkpoint / "training.pt")
+
+
+def read_shard(checkpoint: Path) -> dict[str, Any] | None:
+    """What this process alone had, or None where no process had anything of its own.
+
+    Raises BadCheckpoint in every process when the shard of one is missing or cannot be read.
+    """
+    if not processes.share(any(checkpoint.glob("shard-*.pt"))):
+        return None
+    file, found, reason = checkpoint / shard_name(processes.rank()), None, ""
+    try:
+        if not file.is_file():
+            raise BadCheckpoint(
+                f"{file} is missing: each process needs its shard of the optimizer. Put it back, "
+                f"or start a new run whose stage has start_from: {checkpoint}"
+            )
+        found = _read(file)
+    except BadCheckpoint as error:
+        reason = str(error)
+    if reasons := [text for text in processes.gather(reason) if text]:
+        raise BadCheckpoint(reasons[0])
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
     import torch
 
     try:
-        return dict(torch.load(checkpoint / "training.pt", weights_only=True, map_location="cpu"))
+        return dict(torch.load(file, weights_only=True, map_location="cpu"))
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0].partition(". ")[0]
         raise BadCheckpoint(
-            f"{checkpoint / 'training.pt'} cannot be read ({reason}); the stage cannot be resumed "
-            "from it"
+            f"{file} cannot be read ({reason}); the stage cannot be resumed from it"
         ) from error
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctfw.component import Block
 from ctfw.observers import Observers
+from ctfw.processes import is_main
 from ctfw.progress import track
 from ctfw.runs.directory import RunDirectory
 from ctfw.runs.files import append_line
@@ -17,6 +18,7 @@ from ctfw.runs.files import append_line
 if TYPE_CHECKING:
     from ctfw.contracts import Backbone, Dataset
     from ctfw.engine.images import ImageBank
+    from ctfw.engine.trackers import Trackers
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Context:
     dataset: Dataset | None = None
     images: ImageBank | None = None
     make_backbone: Callable[[], Backbone] | None = None
+    trackers: Trackers | None = None
 
     @property
     def folder(self) -> Path:
@@ -66,12 +69,17 @@ class Context:
         return track(items, title, total)
 
     def log(self, text: str) -> None:
-        """Say something to the person who waits."""
-        print(f"  {text}", file=sys.stderr, flush=True)
+        """Say something to the person who waits; once, however many processes do."""
+        if is_main():
+            print(f"  {text}", file=sys.stderr, flush=True)
 
     def step(self, values: Mapping[str, Any]) -> None:
-        """One line of the stage's steps.jsonl, and an event for observers."""
+        """One line of steps.jsonl, and an event for observers; the main process alone does it."""
+        if not is_main():
+            return
         append_line(self.folder / "steps.jsonl", values)
+        if self.trackers is not None:
+            self.trackers.log(values)
         if self.observers is not None and self.run is not None:
             self.observers.notify(
                 "ctfw_step_logged",

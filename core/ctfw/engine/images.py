@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ctfw.engine.features import FeatureStore
 from ctfw.engine.ledger import Ledger
 from ctfw.engine.prepare import prepare_volumes
 from ctfw.errors import UserError
@@ -51,11 +54,14 @@ class ImageBank:
 
     def negative(self, anchor: Case, negative: Negative) -> Volume:
         """The volume of a negative: another case's, or a function of the anchor's."""
-        if negative.case is not None:
+        if negative.case is not None and negative.graft is None:
             return self.volume(negative.case)
-        assert negative.transform is not None
         source = self.volume(anchor)
-        made = negative.transform(source)
+        if negative.case is not None and negative.graft is not None:
+            made = negative.graft(source, self.volume(negative.case))
+        else:
+            assert negative.transform is not None
+            made = negative.transform(source)
         if not isinstance(made, Volume) or made.array.shape != source.array.shape:
             shape = getattr(getattr(made, "array", None), "shape", type(made).__name__)
             raise UserError(
@@ -88,8 +94,10 @@ class ImageBank:
 class TokenBank:
     """What the backbone reads of each case; visual tokens when the tower is frozen.
 
-    Tokens of a frozen tower are computed once, kept on the host up to `memory_bytes`, and shared
-    by every pass; what does not fit is computed again when it is asked for.
+    Tokens of a frozen tower are computed once: they are kept on the host up to `memory_bytes`,
+    and on disk where the backbone can name what they depend on (`FeatureStore`).
+
+    begin  whether this may be the first to keep tokens of this tower on disk
     """
 
     def __init__(
@@ -99,11 +107,18 @@ class TokenBank:
         *,
         frozen: bool,
         memory_bytes: int = TOKEN_MEMORY,
+        begin: bool = False,
     ) -> None:
         self.images, self.backbone, self.frozen = images, backbone, frozen
         self._budget = memory_bytes
+        self._begin = begin
         self._bytes = 0
         self._tokens: dict[str, Any] = {}
+
+    @cached_property
+    def store(self) -> FeatureStore | None:
+        """Where tokens are kept on disk; the weights are hashed at the first use."""
+        return FeatureStore.of(self.backbone, begin=self._begin) if self.frozen else None
 
     def case(self, case: Case) -> Any:
         """What the backbone reads for a case: visual tokens when the tower is frozen."""
@@ -111,11 +126,16 @@ class TokenBank:
             return self.backbone.encode(self.images.volume(case))
         if case.id in self._tokens:
             return self._tokens[case.id]
-        return self._keep(case, self.volume(self.images.volume(case)))
+        key = self._key(case)
+        found = self._found(key)
+        if found is None:
+            found = self.volume(self.images.volume(case))
+            self._store(key, found)
+        return self._keep(case, found)
 
     def negative(self, anchor: Case, negative: Negative) -> Any:
         """The same for a negative."""
-        if negative.case is not None:
+        if negative.case is not None and negative.graft is None:
             return self.case(negative.case)
         return self.volume(self.images.negative(anchor, negative))
 
@@ -125,19 +145,56 @@ class TokenBank:
         return self.backbone.see([encoded])[0] if self.frozen else encoded
 
     def fill(self, cases: Sequence[Case], title: str, batch: int = 16) -> None:
-        """Compute tokens of many cases at once, as many as fit; nothing when the tower trains."""
+        """Compute tokens of many cases at once; nothing when the tower trains.
+
+        They go to memory as far as they fit, and to disk. Processes that fill side by side begin
+        at different parts, and find on disk what another has done.
+        """
         todo = [case for case in cases if case.id not in self._tokens] if self.frozen else []
         if not todo:
             return
+        parts = [todo[start : start + batch] for start in range(0, len(todo), batch)]
+        rank, world = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
+        first = len(parts) * rank // max(1, world)
         with bar(title, len(todo)) as job:
-            for start in range(0, len(todo), batch):
-                if self._bytes >= self._budget:
+            for part in parts[first:] + parts[:first]:
+                if self._bytes >= self._budget and not self._adds:
                     return
-                part = todo[start : start + batch]
-                encoded = [self.backbone.encode(self.images.volume(case)) for case in part]
-                for case, seen in zip(part, self.backbone.see(encoded), strict=True):
-                    self._keep(case, seen)
+                self._fill(part)
                 job.advance(len(part))
+
+    def _fill(self, cases: Sequence[Case]) -> None:
+        """A part is computed as a whole or not at all, so that the last bits of a token do not
+        depend on what a killed process had done."""
+        keys = [self._key(case) for case in cases]
+        found = [self._found(key) for key in keys]
+        if any(each is None for each in found):
+            encoded = [self.backbone.encode(self.images.volume(case)) for case in cases]
+            found = self.backbone.see(encoded)
+            for key, seen in zip(keys, found, strict=True):
+                self._store(key, seen)
+        for case, seen in zip(cases, found, strict=True):
+            self._keep(case, seen)
+
+    @property
+    def _adds(self) -> bool:
+        return self.store is not None and self.store.adds
+
+    def _key(self, case: Case) -> str | None:
+        """What a case is kept under on disk. Raises UnreadableVolume, naming the case."""
+        if self.store is None:
+            return None
+        try:
+            return self.images.pipeline.identity(case.image, case)
+        except UserError as error:
+            raise type(error)(f"case {case.id}: {error}") from error
+
+    def _found(self, key: str | None) -> Any | None:
+        return None if self.store is None or key is None else self.store.get(key)
+
+    def _store(self, key: str | None, seen: Any) -> None:
+        if self.store is not None and key is not None:
+            self.store.put(key, seen)
 
     def _keep(self, case: Case, seen: Any) -> Any:
         size = int(getattr(seen, "nbytes", 0))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ctfw.errors import Problem, RecipeInvalid, UserError
+from ctfw.errors import DEEPSPEED, Problem, RecipeInvalid, UserError
 from ctfw.plugins import Plugins
 from ctfw.recipe import ResolvedRecipe, dump, preflight, resolve
 from ctfw.runs.directory import RunDirectory
@@ -29,7 +29,7 @@ def checked(
 
 def lacking(recipe: ResolvedRecipe) -> list[Problem]:
     """What this machine lacks for a valid recipe: packages, files, folders, DeepSpeed."""
-    return [*preflight(recipe), *_engine_missing(recipe)]
+    return [*preflight(recipe), *_engine_missing(recipe), *_trackers_missing(recipe)]
 
 
 def _engine_missing(recipe: ResolvedRecipe) -> list[Problem]:
@@ -38,9 +38,24 @@ def _engine_missing(recipe: ResolvedRecipe) -> list[Problem]:
     wanted = {t.engine for t in settings if t is not None and t.engine.startswith("deepspeed")}
     if not wanted or find_spec("deepspeed") is not None:
         return []
-    hint = "run: pip install 'ctfw[deepspeed]', or --set training.engine=accelerate"
+    hint = f"run: {DEEPSPEED}, or --set training.engine=accelerate"
     text = f"training.engine: {min(wanted)} needs DeepSpeed, which is not installed"
     return [Problem(text, recipe.marks.get("training.engine"), hint)]
+
+
+def _trackers_missing(recipe: ResolvedRecipe) -> list[Problem]:
+    """A service that steps are logged to, and whose package is not installed."""
+    settings = [getattr(stage.block.settings, "training", None) for stage in recipe.stages.values()]
+    wanted = dict.fromkeys(name for t in settings if t is not None for name in t.log_to)
+    return [
+        Problem(
+            f"training.log_to: {name} needs the package {name}, which is not installed",
+            recipe.marks.get("training.log_to"),
+            f"run: pip install {name}, or leave it away: steps.jsonl holds the same numbers",
+        )
+        for name in wanted
+        if find_spec(name) is None
+    ]
 
 
 def create(recipe: ResolvedRecipe, root: Path) -> RunDirectory:

@@ -6,8 +6,7 @@ line by line, so that a killed job goes on where it stopped, one image condition
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,16 @@ import numpy as np
 
 from ctfw.contracts import Backbone, Labeler
 from ctfw.engine.altered import ALTERED, altered
+from ctfw.engine.batches import in_batches
+from ctfw.engine.generation import Writer
 from ctfw.engine.images import TokenBank
 from ctfw.errors import BadData
-from ctfw.progress import bar
-from ctfw.runs.files import append_line, each_line, read_fitting, write_lines
+from ctfw.runs.files import write_lines
 from ctfw.scoring.again import SPANS, checked, is_numbers
 from ctfw.scoring.likelihood import Marks, ReferenceNLL, marks
 from ctfw.seed import stream
 from ctfw.settings import Generation
-from ctfw.types import Case, Prediction
+from ctfw.types import Case, Prediction, Volume
 
 CONDITIONS = ("own", "another", *ALTERED)
 _DIGITS = 5  # of a token's NLL in nats, on disk and so in every number that is made of it
@@ -76,9 +76,15 @@ class Swaps:
         """What the backbone reads for case `index`. Raises KeyError for an unknown condition."""
         if condition in ("own", "another"):
             return self.bank.case((self.cases if condition == "own" else self.partners)[index])
+        return self.bank.volume(self.volume(condition, index))
+
+    def volume(self, condition: str, index: int) -> Volume:
+        """The preprocessed volume behind `image`. Raises KeyError for an unknown condition."""
+        if condition in ("own", "another"):
+            shown = self.cases if condition == "own" else self.partners
+            return self.bank.images.volume(shown[index])
         case = self.cases[index]
-        volume = self.bank.images.volume(case)
-        return self.bank.volume(altered(condition, volume, self.seed, case.id))
+        return altered(condition, self.bank.images.volume(case), self.seed, case.id)
 
 
 def token_nll(
@@ -175,7 +181,7 @@ def _marks(
 
 
 def write_all(
-    backbone: Backbone,
+    writer: Writer,
     swaps: Swaps,
     condition: str,
     settings: Generation,
@@ -186,8 +192,7 @@ def write_all(
     names = swaps.names(condition)
 
     def work(part: Sequence[int]) -> list[dict[str, Any]]:
-        images = [swaps.image(condition, i) for i in part]
-        made = backbone.generate(images, settings, swaps.seed + part[0])
+        made = writer.write(swaps, condition, part, settings)
         return [
             {"image": names[i], "text": text, "finish": finish}
             for i, (text, finish) in zip(part, made, strict=True)
@@ -198,7 +203,7 @@ def write_all(
         return made and line.get("image") == names[place]
 
     every = range(len(swaps.cases))
-    lines = in_batches(work, every, settings.batch_size, file, title, fits)
+    lines = in_batches(work, every, writer.batch(settings), file, title, fits)
     return [(str(line["text"]), str(line["finish"])) for line in lines]
 
 
@@ -208,50 +213,3 @@ def predictions(cases: Sequence[Case], texts: Sequence[tuple[str, str]]) -> list
         Prediction(case.id, case.patient, text, case.report, finish=finish)
         for case, (text, finish) in zip(cases, texts, strict=True)
     ]
-
-
-def in_batches(
-    work: Callable[[Sequence[int]], list[dict[str, Any]]],
-    items: Sequence[int],
-    size: int,
-    file: Path,
-    title: str,
-    fits: Callable[[int, Mapping[str, Any]], bool],
-) -> list[dict[str, Any]]:
-    """The lines that `work` makes of each batch of items, in order; they stand in `file`.
-
-    A batch is written whole or again, so that the batches, and with them the numbers, are those
-    of an unbroken job. Of a file that is there, what stands before the first line that is damaged,
-    or not `fits(place, line)`, is taken over.
-    """
-    done = trusted(file, len(items), fits)
-    done = done[: len(done) // size * size] if len(done) < len(items) else done
-    write_lines(file, done)
-    with bar(title, len(items), len(done)) as job:
-        for start in range(len(done), len(items), size):
-            made = work(items[start : start + size])
-            for line in made:
-                append_line(file, line)
-            done += made
-            job.advance(len(made))
-    return done
-
-
-def trusted(
-    file: Path, count: int, fits: Callable[[int, Mapping[str, Any]], bool]
-) -> list[dict[str, Any]]:
-    """The first lines of `file` that are what they should be, `count` at most.
-
-    Says so on stderr where others are done again; a last line that a kill cut is no news.
-    """
-    there = each_line(file)
-    while there and there[-1] is None:
-        there.pop()
-    done = read_fitting(file, lambda place, line: place < count and fits(place, line))
-    if len(done) < min(count, len(there)):
-        print(
-            f"{file}, line {len(done) + 1}: damaged, or of another case; this and what follows "
-            "is done again",
-            file=sys.stderr,
-        )
-    return done

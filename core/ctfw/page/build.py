@@ -95,6 +95,7 @@ def _negative_pictures(log: TrainLog) -> list[Picture]:
     drawn = (
         figures.partner_use(log.negatives, log.name),
         figures.distances(log.negatives, log.name),
+        figures.burden_gaps(log.negatives, log.name),
     )
     return [picture for picture in drawn if picture]
 

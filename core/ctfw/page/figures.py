@@ -162,6 +162,24 @@ def distances(negatives: Negatives, stage: str) -> Picture | None:
     return picture(figure, f"distances-{stage}", "Label distance", alt)
 
 
+@styled
+def burden_gaps(negatives: Negatives, stage: str) -> Picture | None:
+    """How much more or less ill a negative is than its anchor: far from 0, "how ill" tells it."""
+    bars = sorted(
+        (int(key), n) for key, n in negatives.burden_gaps.items() if key.lstrip("-").isdigit()
+    )
+    if not bars:
+        return None
+    figure, (axis,) = canvas(1, height=2.1)
+    axis.bar([gap for gap, _ in bars], [count for _, count in bars], 0.86, color=BLUE)
+    axis.axvline(0, color=FAINT, lw=1)
+    axis.set(xlabel="findings of the negative minus the anchor's", ylabel="draws")
+    _whole(axis.xaxis)
+    _whole(axis.yaxis)
+    alt = "; ".join(f"{count} draws with a gap of {gap}" for gap, count in bars)
+    return picture(figure, f"burden-{stage}", "Burden gap", alt)
+
+
 def _binned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Means over equal runs of steps, so that a long log stays a small picture."""
     size = -(-len(points) // _POINTS)

@@ -142,6 +142,11 @@ class Negatives(Loose):
     partner_use: Mapping[str, int] = Field(default_factory=dict)
     distance: Mapping[str, int] = Field(default_factory=dict)
     burden_gap: Number = None
+    burden_gaps: Mapping[str, int] = Field(default_factory=dict)
+    relaxed_because: Mapping[str, int] = Field(default_factory=dict)
+    over_cap: int | None = None
+    without_side: int | None = None
+    similarity: Number = None
 
 
 Point = tuple[float, float]

@@ -113,7 +113,7 @@ def preflight(recipe: ResolvedRecipe, only: str = "") -> list[Problem]:
         if only and path.split(".")[0] != only:
             continue
         component = block.component
-        for need in component.missing():
+        for need in block.missing():
             if component.qualified + need not in told:
                 told.add(component.qualified + need)
                 text = f"{path}: '{component.name}' needs {need}"

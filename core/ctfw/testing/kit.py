@@ -149,39 +149,55 @@ def _negative_sampler(sampler: contracts.NegativeSampler) -> None:
         assert isinstance(negative, Negative), "draw() returns a Negative"
         if negative.case is not None:
             assert negative.case.patient != anchor.patient, "a negative is never the same patient"
-        else:
-            _transform(negative)
+        _altered(negative)
     sampler.refresh(0, 7)
     again = [sampler.draw(case, np.random.default_rng(i)) for i, case in enumerate(cases)]
     for first, second in zip(drawn, again, strict=True):
-        same = first.case.id if first.case else first.transform(_normalised()).array.tobytes()  # type: ignore[misc]
-        other = second.case.id if second.case else second.transform(_normalised()).array.tobytes()  # type: ignore[misc]
-        assert same == other, "the same (seed, epoch, rng) must draw the same negative"
+        same = _identity(first) == _identity(second)
+        assert same, "the same (seed, epoch, rng) must draw the same negative"
     assert isinstance(dict(sampler.summary()), dict), "summary() is a mapping"
 
 
-def _transform(negative: Negative) -> None:
-    assert negative.transform is not None
-    source = _normalised()
-    made = negative.transform(source)
+def _altered(negative: Negative) -> Volume | None:
+    """The image that a negative makes of two tiny chests; None where it is another case's own."""
+    source, donor = _normalised(), _normalised(seed=1)
+    if negative.graft is not None:
+        made = negative.graft(source, donor)
+    elif negative.transform is not None:
+        made = negative.transform(source)
+    else:
+        return None
     assert made.array.shape == source.array.shape, "a transform keeps the shape"
     assert not np.array_equal(made.array, source.array), "a negative must differ from the anchor"
+    return made
 
 
-def _normalised() -> Volume:
-    volume = tiny_volume()
+def _identity(negative: Negative) -> tuple[str, bytes]:
+    made = _altered(negative)
+    return (
+        negative.case.id if negative.case else "",
+        made.array.tobytes() if made is not None else b"",
+    )
+
+
+def _normalised(seed: int = 0) -> Volume:
+    volume = tiny_volume(seed=seed)
     return volume.but(array=np.clip(volume.array / 1000, -1, 1), intensity="normalised")
 
 
 def _loss(loss: contracts.Loss) -> None:
     import torch
 
+    named = {"image", "text", *getattr(loss, "embeddings", ())}
+
     def output(scale: float) -> StepOutput:
         torch.manual_seed(0)
         nll = (torch.rand(3, 5) * scale).requires_grad_()
         answer = torch.ones(3, 5, dtype=torch.bool)
         answer[0, 3:] = False
-        return StepOutput(nll, answer, {"image": torch.rand(3, 4), "text": torch.rand(3, 4)})
+        embeddings = {name: torch.rand(3, 4).requires_grad_() for name in sorted(named)}
+        marks = {name: torch.rand(3, 5) < 0.5 for name in getattr(loss, "marks", ())}
+        return StepOutput(nll, answer, embeddings, marks)
 
     positive, negative = output(1.0), output(2.0)
     terms = loss(positive, negative if loss.uses_negative else None, progress=0.5)
@@ -190,8 +206,10 @@ def _loss(loss: contracts.Loss) -> None:
     assert math.isfinite(float(terms.total.detach())), "total is finite on finite input"
     assert all(isinstance(v, float) for v in terms.terms.values()), "terms are plain numbers"
     terms.total.backward()
-    assert positive.nll.grad is not None, "the positive must receive gradient"
-    assert not positive.nll.grad[0, 3:].any(), "tokens outside the answer mask must not count"
+    reached = [positive.nll.grad, *(each.grad for each in positive.embeddings.values())]
+    assert any(grad is not None for grad in reached), "the positive must receive gradient"
+    behind = positive.nll.grad is not None and bool(positive.nll.grad[0, 3:].any())
+    assert not behind, "tokens outside the answer mask must not count"
 
 
 def _metric(metric: contracts.Metric) -> None:

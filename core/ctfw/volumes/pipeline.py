@@ -138,6 +138,12 @@ class VolumePipeline:
         names = [keys[max(keys)] if keys else "" for keys in found]
         return names[0] if len(names) == 1 else _hash(names)
 
+    def identity(self, path: Path, case: Case | None = None) -> str:
+        """Hash of all that the volume after the last step depends on: the source's content, what
+        the data set says about it, and every step. Raises UnreadableVolume if it is missing."""
+        origins = [part for source in _sources(path, case) for part in self._origin(source, case)]
+        return _hash([*origins, *self.specs])
+
     def stored(self, path: Path, case: Case | None = None, every: bool = False) -> bool:
         """Whether the last store already holds this volume, or with `every` all of them.
 
@@ -218,13 +224,13 @@ class VolumePipeline:
         stores = _stores(self.steps)
         if not stores:
             return {}
-        hints = dict(case.hints) if case is not None else {}
-        origin = [
-            source_identity(path),
-            json.dumps(hints, sort_keys=True, default=str),
-            self.reader,
-        ]
+        origin = self._origin(path, case)
         return {index: _hash([*origin, *self.specs[: index + 1]]) for index in stores}
+
+    def _origin(self, path: Path, case: Case | None) -> list[str]:
+        """What is read, what the data set says about it, and by whom it is read."""
+        hints = dict(case.hints) if case is not None else {}
+        return [source_identity(path), json.dumps(hints, sort_keys=True, default=str), self.reader]
 
 
 def _let_pass(slices: SliceStream) -> None:

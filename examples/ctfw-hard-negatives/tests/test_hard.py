@@ -15,7 +15,8 @@ from ctfw_hard_negatives.hard import Hard
 def test_component_keeps_the_contract() -> None:
     plugins = load_plugins(discover=False, extra={"mine": ctfw_hard_negatives})
     assert [report.state for report in plugins.reports] == ["loaded"]
-    assert_component("negative_sampler", plugins.catalog.get("negative_sampler", "hard"))
+    component = plugins.catalog.get("negative_sampler", "mine/hard")  # a built-in has the bare name
+    assert_component("negative_sampler", component)
 
 
 def test_partners_look_alike_and_conflict() -> None:

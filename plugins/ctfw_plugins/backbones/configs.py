@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -24,6 +24,25 @@ class RandomShape(Strict):
         1024, ge=300, description="size of the tokenizer trained on the reports"
     )
     initializer_range: float = Field(0.08, gt=0, description="standard deviation of the weights")
+
+
+Projection = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LANGUAGE_PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
+
+
+class Lora(Strict):
+    """Low-rank adapters on the language model; its own weights and the embeddings stay fixed."""
+
+    rank: int = Field(16, ge=1, description="rank of the update of each matrix")
+    alpha: int = Field(32, ge=1, description="the update is scaled by alpha / rank")
+    dropout: float = Field(
+        0.05, ge=0, lt=1, description="share of an adapter's inputs left out at each step"
+    )
+    targets: list[Projection] = Field(
+        default_factory=lambda: list(LANGUAGE_PROJECTIONS),
+        min_length=1,
+        description="matrices of each decoder layer that get an adapter",
+    )
 
 
 class Qwen25VLConfig(Strict):
@@ -49,3 +68,12 @@ class Qwen25VLConfig(Strict):
     attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
         "sdpa", description="attention implementation of transformers"
     )
+    lora: Lora | None = Field(
+        None, description="train adapters on the language model; null: train its weights"
+    )
+
+    def requires(self) -> tuple[str, ...]:
+        return (
+            *(("peft>=0.18",) if self.lora is not None else ()),
+            *(("flash-attn",) if self.attention == "flash_attention_2" else ()),
+        )

@@ -21,7 +21,7 @@ from transformers import (
 from ctfw.errors import BadData
 from ctfw.model_plan import ModelPlan, Stack
 from ctfw.types import Volume
-from ctfw_plugins.backbones.configs import Qwen25VLConfig
+from ctfw_plugins.backbones.configs import Lora, Qwen25VLConfig
 from ctfw_plugins.backbones.patches import HUVideoProcessor
 from ctfw_plugins.backbones.positions import temporal_offsets
 from ctfw_plugins.backbones.pretrained import DTYPES
@@ -29,7 +29,7 @@ from ctfw_plugins.backbones.processor import build_processor, prompt_text
 from ctfw_plugins.backbones.shape import random_config
 
 _VISION = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16}
-_RELEASED: dict[str, dict[str, Any]] = {
+RELEASED: dict[str, dict[str, Any]] = {
     # The config.json of the two models as released by Qwen.
     "Qwen/Qwen2.5-VL-3B-Instruct": {
         "vocab_size": 151936, "hidden_size": 2048, "intermediate_size": 11008,
@@ -65,7 +65,7 @@ def make_plan(
         prompt_tokens=None if tokenizer is None else _prompt_tokens(tokenizer, config),
         count_tokens=None if tokenizer is None else _counter(tokenizer),
         weights_here=config.weights is None or _on_disk(config.weights),
-        **({} if qwen is None else _sizes(qwen)),
+        **({} if qwen is None else _sizes(qwen, config.lora)),
     )
 
 
@@ -101,8 +101,8 @@ def _known(
         qwen = AutoConfig.from_pretrained(config.weights, **local)
     if isinstance(qwen, Qwen2_5_VLConfig):
         return qwen, tokenizer, f"the config.json of {config.weights}"
-    if config.weights in _RELEASED:
-        return _released(config.weights), tokenizer, f"the released shape of {config.weights}"
+    if config.weights in RELEASED:
+        return released(config.weights), tokenizer, f"the released shape of {config.weights}"
     return None, tokenizer, "unknown, because the weights are not on this machine"
 
 
@@ -117,8 +117,8 @@ def _on_disk(weights: str) -> bool:
     return False
 
 
-def _released(name: str) -> Qwen2_5_VLConfig:
-    text = _RELEASED[name]
+def released(name: str) -> Qwen2_5_VLConfig:
+    text = RELEASED[name]
     return Qwen2_5_VLConfig(
         text_config=text,
         vision_config=_VISION | {"out_hidden_size": text["hidden_size"]},
@@ -126,7 +126,7 @@ def _released(name: str) -> Qwen2_5_VLConfig:
     )
 
 
-def _sizes(qwen: Qwen2_5_VLConfig) -> dict[str, Any]:
+def _sizes(qwen: Qwen2_5_VLConfig, lora: Lora | None) -> dict[str, Any]:
     """Parameters, counted on the meta device where tensors have a shape and no memory."""
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration._from_config(qwen)
@@ -135,11 +135,19 @@ def _sizes(qwen: Qwen2_5_VLConfig) -> dict[str, Any]:
     return {
         "vision_parameters": vision,
         "language_parameters": sum(p.numel() for p in model.parameters()) - vision,
+        "adapter_parameters": None if lora is None else _adapters(model, lora),
         "vision": Stack(image.depth, image.hidden_size, image.intermediate_size),
         "language": Stack(text.num_hidden_layers, text.hidden_size, text.intermediate_size),
         "vocabulary": text.vocab_size,
         "context_length": text.max_position_embeddings,
     }
+
+
+def _adapters(model: Qwen2_5_VLForConditionalGeneration, lora: Lora) -> int:
+    """Parameters of both matrices of each adapter: rank x (inputs + outputs)."""
+    layers = model.model.language_model.layers.named_modules()
+    chosen = [layer for name, layer in layers if name.rpartition(".")[2] in lora.targets]
+    return sum(lora.rank * (layer.in_features + layer.out_features) for layer in chosen)
 
 
 def _prompt_tokens(tokenizer: PreTrainedTokenizerBase, config: Qwen25VLConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from ctfw.errors import BadCheckpoint, UserError
+from ctfw.errors import BadCheckpoint, MissingPackage, UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -26,8 +27,14 @@ def read_pretrained(
 
     local  never ask the hub
     Raises BadCheckpoint for a folder that is damaged or holds another architecture, UserError for
-    a name that is neither a folder nor reachable on the hub.
+    a name that is neither a folder nor reachable on the hub, MissingPackage for an `attention`
+    that is not installed.
     """
+    if attention == "flash_attention_2" and find_spec("flash_attn") is None:
+        raise MissingPackage(
+            "backbone.attention is flash_attention_2, which needs the package flash-attn (and a "
+            "GPU): install it, or set backbone.attention to sdpa"
+        )
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
     try:
         # Without a config.json the model class would build its default, the full 7B.

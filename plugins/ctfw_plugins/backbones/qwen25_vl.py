@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,23 +12,33 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
+from ctfw.endpoint import Message
 from ctfw.errors import BadCheckpoint, BadData
+from ctfw.exported import Exported
 from ctfw.model_plan import ModelPlan
 from ctfw.settings import Generation
 from ctfw.types import StepOutput, Volume
+from ctfw_plugins.backbones import stored
 from ctfw_plugins.backbones.configs import Qwen25VLConfig
 from ctfw_plugins.backbones.decode import write_reports
+from ctfw_plugins.backbones.features import Features
+from ctfw_plugins.backbones.kept import Kept
+from ctfw_plugins.backbones.lora import add_adapters
+from ctfw_plugins.backbones.merge import adapter_note, export_merged
+from ctfw_plugins.backbones.pair_batch import as_outputs, pair_batches
 from ctfw_plugins.backbones.plan import make_plan
-from ctfw_plugins.backbones.positions import rope_positions, temporal_offsets
+from ctfw_plugins.backbones.positions import temporal_offsets
 from ctfw_plugins.backbones.pretrained import DTYPES, read_pretrained
 from ctfw_plugins.backbones.processor import HUProcessor, build_processor, prompt_text
 from ctfw_plugins.backbones.report_model import ReportModel
 from ctfw_plugins.backbones.seen import Seen, patches_of, tokens_of
+from ctfw_plugins.backbones.served import conversation, video_request
 from ctfw_plugins.backbones.shape import random_config
+from ctfw_plugins.backbones.text_batch import Prompt
 from ctfw_plugins.backbones.tokenizer import train_tokenizer
 
 
-class Qwen25VL:
+class Qwen25VL(Features, Kept):
     """Builds, feeds, saves and loads Qwen2.5-VL."""
 
     processor: HUProcessor
@@ -37,23 +46,30 @@ class Qwen25VL:
 
     def __init__(self, config: Qwen25VLConfig, context: Any = None) -> None:
         self.config = config
-        self._prompt: tuple[list[int], list[int]] = ([], [])
+        self._seed = int(getattr(context, "seed", 0))
+        self._base = stored.Base()
+        self._beside: frozenset[str] = frozenset()
 
     # -- weights ------------------------------------------------------------------------------
 
     def build(self, corpus: Sequence[str], seed: int) -> None:
         """Pretrained weights, or random ones with a tokenizer trained on `corpus`."""
         torch.manual_seed(seed)
-        if self.config.weights:
-            self._from_folder(self.config.weights)
-            return
-        tokenizer = self._trained_tokenizer(corpus)
-        qwen = Qwen2_5_VLForConditionalGeneration._from_config(
-            random_config(self.config.shape, tokenizer),
-            attn_implementation=self.config.attention,
-            dtype=DTYPES[self.config.dtype],
-        )
-        self._adopt(qwen, build_processor(tokenizer, self.config.channels))
+        config = self.config
+        if config.weights:
+            read = read_pretrained(config.weights, config.dtype, config.attention, local=False)
+            qwen, tokenizer = read
+        else:
+            tokenizer = self._trained_tokenizer(corpus)
+            qwen = Qwen2_5_VLForConditionalGeneration._from_config(
+                random_config(config.shape, tokenizer),
+                attn_implementation=config.attention,
+                dtype=DTYPES[config.dtype],
+            )
+        if config.lora is not None:
+            add_adapters(qwen, config.lora, seed)
+            self._base = stored.Base.of(config.weights)
+        self._adopt(qwen, build_processor(tokenizer, config.channels))
 
     def _trained_tokenizer(self, corpus: Sequence[str]) -> PreTrainedTokenizerBase:
         texts = [*corpus, *([self.config.system + "\n" + self.config.prompt] * 50)]
@@ -62,42 +78,45 @@ class Qwen25VL:
 
     def plan(self, volume: Volume, corpus: Sequence[str]) -> ModelPlan:
         """Tokens and parameters of one volume, without weights. Raises BadData as `encode`."""
+        if hasattr(self, "processor"):
+            return make_plan(self.config, volume, lambda: self.processor.tokenizer)
         return make_plan(self.config, volume, partial(self._trained_tokenizer, corpus))
 
     def save(self, folder: Path) -> None:
-        """Weights as safetensors, processor, tokenizer and the settings that shape the input."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.model.qwen.save_pretrained(folder, safe_serialization=True)
-        self.processor.save_pretrained(folder)
-        facts = {
-            "system": self.config.system,
-            "prompt": self.config.prompt,
-            "channels": self.config.channels,
-            "mm_per_position": self.config.mm_per_position,
-        }
-        (folder / "ctfw_backbone.json").write_text(json.dumps(facts, indent=2))
+        """Weights as safetensors, processor, tokenizer and the settings that shape the input.
+
+        With `lora` set: adapters in peft's format, what was trained besides them, and what they
+        belong to.
+        """
+        qwen = self.model.qwen
+        stored.write(
+            folder, qwen, self.processor, self.config, self._base, self._beside, qwen.state_dict()
+        )
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote. Raises BadCheckpoint when something is missing or differs."""
-        facts_file = folder / "ctfw_backbone.json"
-        if not facts_file.is_file():
-            raise BadCheckpoint(f"{folder} is not a checkpoint of qwen2.5-vl: no {facts_file.name}")
-        try:
-            facts = dict(json.loads(facts_file.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise BadCheckpoint(f"{facts_file} cannot be read: {error}") from error
-        for key, value in facts.items():
-            own = getattr(self.config, key, "nothing of it")
-            if own != value:
-                raise BadCheckpoint(
-                    f"{folder} was trained with backbone.{key} = {value!r}, the recipe says {own!r}"
-                )
-        self._from_folder(str(folder), local=True)
+        found = stored.read(folder, self.config, self._seed)
+        self._base, self._beside = found.base, found.beside
+        self._adopt(found.qwen, build_processor(found.tokenizer, self.config.channels))
 
-    def _from_folder(self, where: str, *, local: bool = False) -> None:
-        config = self.config
-        qwen, tokenizer = read_pretrained(where, config.dtype, config.attention, local=local)
-        self._adopt(qwen, build_processor(tokenizer, config.channels))
+    def export(self, folder: Path, facts: Mapping[str, Any], *, merged: bool) -> Exported:
+        """See `ctfw.exported.ExportingBackbone`; merging uses this model up."""
+        if merged:
+            return export_merged(folder, self.model.qwen, self.processor, self.config, facts)
+        if self.config.lora is None:
+            raise BadCheckpoint(
+                "it was trained as a whole and holds no adapters: export it with --merged"
+            )
+        self.save(folder)
+        return adapter_note(folder, self._base.weights)
+
+    def conversation(self, volume: Volume) -> list[Message]:
+        """See `ctfw.exported.ServableBackbone`; no weights involved."""
+        return conversation(volume, self.config)
+
+    def video_request(self, volume: Volume) -> dict[str, Any]:
+        """See `ctfw.exported.ServableBackbone`."""
+        return video_request(volume, self.config, self.processor)
 
     def _adopt(self, qwen: Qwen2_5_VLForConditionalGeneration, processor: HUProcessor) -> None:
         self.model = ReportModel(qwen)
@@ -105,12 +124,15 @@ class Qwen25VL:
         text = prompt_text(processor, self.config.system, self.config.prompt)
         before, _, after = text.partition("<|video_pad|>")
         tokenizer = processor.tokenizer
-        self._prompt = (
-            tokenizer(before, add_special_tokens=False)["input_ids"],
-            tokenizer(after, add_special_tokens=False)["input_ids"],
+        token = tokenizer.convert_tokens_to_ids
+        self._stop = token("<|im_end|>")
+        self._text = Prompt(
+            before=tokenizer(before, add_special_tokens=False)["input_ids"],
+            after=tokenizer(after, add_special_tokens=False)["input_ids"],
+            video=processor.video_token_id,
+            pad=token("<|endoftext|>"),
+            context=qwen.config.text_config.max_position_embeddings,
         )
-        self._stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
-        self._pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
 
     def module(self) -> ReportModel:
         return self.model
@@ -156,10 +178,6 @@ class Qwen25VL:
         """(T, rows, columns) of an image's visual tokens."""
         return image.token_grid
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
     # -- text ---------------------------------------------------------------------------------
 
     def report_ids(self, report: str) -> list[int]:
@@ -186,59 +204,39 @@ class Qwen25VL:
         return found
 
     def batch(self, images: Sequence[Seen], reports: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Tensors of a teacher-forced pass, padded on the right.
+        """What `ReportModel.forward` reads: `Prompt.taught`, and the tokens or patches of all
+        images, one after the other. Raises BadData for a sequence longer than the model reads."""
+        return self._taught(images, reports) | self._sights(images)
 
-        ids (B, L); positions (3, B, L); visual and answer (B, L) bool; prefix (B,) is the place
-        of the first report token; tokens or patches of all images, one after the other.
-        """
-        before, after = self._prompt
-        rows, positions, prefixes = [], [], []
-        for image, report in zip(images, reports, strict=True):
-            ids = self.report_ids(report)
-            visual = [self.processor.video_token_id] * image.count
-            rows.append([*before, *visual, *after, *ids])
-            prefixes.append(len(before) + image.count + len(after))
-            positions.append(self._positions(image, len(after) + len(ids)))
-        length = max(map(len, rows))
-        ids_tensor = torch.full((len(rows), length), self._pad)
-        position_tensor = torch.zeros(3, len(rows), length, dtype=torch.long)
-        answer = torch.zeros(len(rows), length, dtype=torch.bool)
-        for i, row in enumerate(rows):
-            ids_tensor[i, : len(row)] = torch.tensor(row)
-            position_tensor[:, i, : len(row)] = positions[i]
-            answer[i, prefixes[i] : len(row)] = True
-        return self._to_device(
-            images,
-            ids=ids_tensor,
-            positions=position_tensor,
-            answer=answer,
-            visual=ids_tensor == self.processor.video_token_id,
-            prefix=torch.tensor(prefixes),
-        )
+    def _taught(self, images: Sequence[Seen], reports: Sequence[str]) -> dict[str, torch.Tensor]:
+        return self._to_device(**self._text.taught(images, [self.report_ids(r) for r in reports]))
 
-    def _positions(self, image: Seen, after: int) -> torch.Tensor:
-        _, rows, columns = image.token_grid
-        before = len(self._prompt[0])
-        return torch.from_numpy(rope_positions(before, image.offsets, (rows, columns), after))
+    def _to_device(self, **tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {key: value.to(self.device) for key, value in tensors.items()}
 
-    def _to_device(
-        self, images: Sequence[Seen], **tensors: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        out = {key: value.to(self.device) for key, value in tensors.items()}
+    def _sights(self, images: Sequence[Seen]) -> dict[str, torch.Tensor]:
+        """The visual tokens of the images, or what the tower reads of them."""
         if all(image.tokens is not None for image in images):
-            out["tokens"] = torch.cat([tokens_of(image) for image in images]).to(self.device)
-        else:
-            out["patches"] = torch.cat([patches_of(image) for image in images]).to(self.device)
-            out["grid"] = torch.tensor([image.grid for image in images], device=self.device)
-        return out
+            return self._to_device(tokens=torch.cat([tokens_of(image) for image in images]))
+        grid = torch.tensor([image.grid for image in images])
+        return self._to_device(patches=torch.cat([patches_of(i) for i in images]), grid=grid)
 
     def forward(
         self, images: Sequence[Seen], reports: Sequence[str], module: Any = None
     ) -> StepOutput:
         """Teacher-forced pass; `module` is the engine's wrapped form of `module()`."""
-        out: Mapping[str, torch.Tensor] = (module or self.model)(self.batch(images, reports))
-        embeddings = {key: out[key] for key in ("image", "text")}
-        return StepOutput(nll=out["nll"], answer=out["answer"], embeddings=embeddings)
+        return as_outputs((module or self.model)(self.batch(images, reports)))[0]
+
+    def forward_pair(
+        self,
+        images: Sequence[Seen],
+        negatives: Sequence[Seen],
+        reports: Sequence[str],
+        module: Any = None,
+    ) -> list[StepOutput]:
+        """The positives, then the negatives group by group; see `pair_batches`."""
+        made = pair_batches(self._taught, self._sights, images, negatives, reports)
+        return as_outputs((module or self.model)(*made))
 
     # -- generation ---------------------------------------------------------------------------
 
@@ -246,26 +244,12 @@ class Qwen25VL:
         self, images: Sequence[Seen], settings: Generation, seed: int = 0
     ) -> list[tuple[str, str]]:
         """(text, "stop" or "length") of each image; prompts padded on the left."""
-        before, after = self._prompt
-        rows = [[*before, *([self.processor.video_token_id] * i.count), *after] for i in images]
-        length = max(map(len, rows))
-        ids = torch.full((len(rows), length), self._pad)
-        positions = torch.zeros(3, len(rows), length, dtype=torch.long)
-        attention = torch.zeros(len(rows), length, dtype=torch.long)
-        for i, (row, image) in enumerate(zip(rows, images, strict=True)):
-            ids[i, length - len(row) :] = torch.tensor(row)
-            positions[:, i, length - len(row) :] = self._positions(image, len(after))
-            attention[i, length - len(row) :] = 1
-        batch = self._to_device(
-            images,
-            ids=ids,
-            positions=positions,
-            attention=attention,
-            visual=ids == self.processor.video_token_id,
-        )
+        batch = self._to_device(**self._text.asked(images)) | self._sights(images)
         was_training = self.model.training
         self.model.eval()
-        written, ended = write_reports(self.model, batch, settings, self._stop, self._pad, seed)
+        written, ended = write_reports(
+            self.model, batch, settings, self._stop, self._text.pad, seed
+        )
         self.model.train(was_training)
         texts = self.processor.tokenizer.batch_decode(written, skip_special_tokens=True)
         return [

@@ -1,4 +1,4 @@
-"""Loss `bounded-contrast`: alpha CE_pos - beta bounded(CE_neg), the method's loss.
+"""Loss `bounded-contrast`: alpha CE_pos + beta penalty(CE_neg), the method's loss.
 
 The negative pass reads the same report under an image that it does not describe; its likelihood
 should fall. Without a bound the difference is unbounded below and training diverges.
@@ -12,23 +12,23 @@ from typing import Any
 import torch
 
 from ctfw.types import LossTerms, StepOutput
+from ctfw_plugins.losses import bounds
 from ctfw_plugins.losses.configs import BoundedContrastConfig
-
-FLAT = 0.05
-"""A saturating bound counts as reached where less than this share of the gradient is left."""
 
 
 class BoundedContrast:
     """Positive and negative differ in the image alone; only report tokens count.
 
-    bound "clamp"       min(CE_neg, m): the gradient is exactly zero above m = max_loss
-    bound "saturating"  m (1 - exp(-CE_neg / m)): slope 1 at 0, approaching m
+    The penalty is one of `ctfw_plugins.losses.bounds`, of the tokens in `scope`. A case without
+    any such token has no negative term, and the term is the mean over the others.
     """
 
     uses_negative = True
 
     def __init__(self, config: BoundedContrastConfig, context: Any = None) -> None:
         self.config = config
+        self.scope = config.scope or ("conflicting" if config.bound == "unlikelihood" else "all")
+        self.marks: tuple[str, ...] = () if self.scope == "all" else (self.scope,)
 
     def beta(self, progress: float) -> float:
         """The weight at `progress` in [0, 1] of the training."""
@@ -46,30 +46,47 @@ class BoundedContrast:
         *,
         progress: float = 0.0,
     ) -> LossTerms:
-        """Raises ValueError without a negative: this loss is undefined then."""
+        """Raises ValueError without a negative: this loss is undefined then.
+
+        Logged: `positive` and `negative`, nats per token, the second of the tokens in scope and
+        not bounded; `at_bound`, the share of cases with a negative term that it gives no gradient;
+        `in_scope`, the share of report tokens that carry the term.
+        """
         if negative is None:
             raise ValueError("bounded-contrast needs negatives: give the stage a `negatives` block")
-        beta, limit = self.beta(progress), self.config.max_loss
-        pulled = positive.per_case().mean()
-        each = negative.per_case()
-        bounded, reached = self._bounded(each)
-        total = self.config.alpha * pulled - beta * bounded.mean()
-        return LossTerms(
-            total,
-            {
-                "loss": float(total.detach()),
-                "positive": float(pulled.detach()),
-                "negative": float(each.mean().detach()),
-                "bound": limit,
-                "at_bound": float(reached.float().mean()),
-                "beta": beta,
-            },
-        )
+        beta = self.beta(progress)
+        pulled = bounds.case_means(positive.nll, positive.answer).mean()
+        mask = bounds.scope_of(negative, self.scope)
+        there = mask.any(1)
+        count = there.sum().clamp(min=1)
+        penalty = self._penalty(positive, negative, mask)
+        pushed = torch.where(there, penalty.each, 0.0).sum() / count
+        total = self.config.alpha * pulled + beta * pushed
+        each = bounds.case_means(negative.nll.detach(), mask)
+        terms = {
+            "loss": float(total.detach()),
+            "positive": float(pulled.detach()),
+            "negative": float(each.sum() / count),
+            "at_bound": float((penalty.reached & there).sum() / count),
+            "beta": beta,
+        }
+        if self.config.bound not in ("unlikelihood", "margin"):
+            terms["bound"] = self.config.max_loss
+        if self.scope != "all":
+            terms["in_scope"] = float(mask.sum() / negative.answer.sum().clamp(min=1))
+        return LossTerms(total, terms)
 
-    def _bounded(self, loss: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B,) bounded losses and (B,) bool, where the bound leaves no gradient to speak of."""
-        limit = self.config.max_loss
-        if self.config.bound == "clamp":
-            return loss.clamp(max=limit), loss.detach() >= limit
-        slope = torch.exp(-loss / limit)
-        return limit * (1 - slope), slope.detach() < FLAT
+    def _penalty(
+        self, positive: StepOutput, negative: StepOutput, mask: torch.Tensor
+    ) -> bounds.Penalty:
+        """(B,) what is added to the loss, and where the bound is reached."""
+        if self.config.bound == "unlikelihood":
+            return bounds.unlikelihood(negative.nll, mask)
+        pushed = bounds.case_means(negative.nll, mask)
+        if self.config.bound == "margin":
+            return bounds.margin(pushed - bounds.case_means(positive.nll, mask), self.config)
+        if self.config.bound == "softplus":
+            return bounds.smooth_hinge(pushed, self.config)
+        return {"clamp": bounds.clamp, "saturating": bounds.saturating}[self.config.bound](
+            pushed, self.config
+        )

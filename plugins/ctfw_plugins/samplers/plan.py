@@ -5,10 +5,15 @@ are free at its turn, with equal chances. Most turns are settled by proposals: o
 uniformly from a set that holds all who qualify, the first that does and is free is uniform among
 those. Proposals are made for many anchors at once. Where all of an anchor's proposals fail, the
 partners that remain are counted; this is slower, and uniform too.
+
+A sampler may rank the proposals, and then an anchor gets the best that is free: the partner is the
+hardest of a random few, not of all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -26,92 +31,131 @@ TURNS = 1024
 """Anchors whose proposals are made together. More save little, and then more of the proposed
 partners are no longer free when the turn comes."""
 
+Rank = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(K,) anchors and (K,) proposed partners -> (K,) scores; the highest is taken first."""
+
 
 class Pick(NamedTuple):
-    """A partner's place in the pool, the labels in which it differs from the anchor, and whether
-    it had served often enough."""
+    """A partner's place in the pool, and the labels in which it differs from the anchor.
+
+    over_cap    it had served often enough
+    unmatched   its burden is outside the rule's window
+    """
 
     partner: int
     distance: int
     over_cap: bool = False
+    unmatched: bool = False
 
 
-def pick_anyone(everyone: Slots, anchor: Anchor, chance: float) -> int:
-    """`Slots.pick` where nobody is closed. Raises BadData when no other patient differs."""
-    partner = everyone.pick(anchor, chance)
-    if partner is None:
-        raise BadData("heter: no other patient differs in any label, so no report conflicts")
-    return partner
+@dataclass(frozen=True)
+class Rules:
+    """Who qualifies.
 
-
-def plan_epoch(pool: LabelPool, wanted: int, cap: int, rng: np.random.Generator) -> list[Pick]:
-    """One pick for each case of the pool, in the pool's order.
-
-    wanted  labels in which a partner should differ; lowered where nobody who is free does
-    cap     how often a partner may serve; passed where nobody who is free differs in any label
+    wanted      labels in which a partner should differ; lowered where nobody who is free does
+    cap         how often a partner may serve; passed where nobody who is free differs in any label
+    burden_gap  how many more or fewer positive labels it may have; given up where nobody in the
+                window is free and differs. None: any number
+    proposals   see PROPOSALS
     """
-    turns = Turns(pool, wanted, cap)
+
+    wanted: int
+    cap: int
+    burden_gap: int | None = None
+    proposals: tuple[int, ...] | None = None
+
+    def levels(self, pool: LabelPool) -> list[Slots]:
+        """Whom an anchor looks among: free ones in the window, free ones, anyone."""
+        window = [Slots(pool, self.wanted, self.burden_gap)] if self.burden_gap is not None else []
+        return [*window, Slots(pool, self.wanted), Slots(pool, self.wanted)]
+
+
+def pick_anyone(levels: list[Slots], anchor: Anchor, chance: float) -> tuple[int, int]:
+    """(partner, level) of the first level that has one. Raises BadData when none does."""
+    for level, slots in enumerate(levels):
+        partner = slots.pick(anchor, chance)
+        if partner is not None:
+            return partner, level
+    raise BadData("no other patient differs in any label, so no report conflicts")
+
+
+def plan_epoch(
+    pool: LabelPool, rules: Rules, rng: np.random.Generator, rank: Rank | None = None
+) -> list[Pick]:
+    """One pick for each case of the pool, in the pool's order. Raises BadData where no other
+    patient differs from a case."""
+    turns = Turns(pool, rules, rank)
     order = rng.permutation(len(pool))
     for first in range(0, len(order), TURNS):
         turns.settle(order[first : first + TURNS], rng)
     apart = distances(pool.packed, pool.packed[turns.partner])
-    columns = zip(turns.partner, apart.tolist(), turns.over_cap, strict=True)
-    return [Pick(*column) for column in columns]
+    last = len(turns.levels) - 1
+    return [
+        Pick(partner, distance, level == last, rules.burden_gap is not None and level > 0)
+        for partner, distance, level in zip(turns.partner, apart.tolist(), turns.level, strict=True)
+    ]
 
 
 class Turns:
     """A plan in the making."""
 
-    def __init__(self, pool: LabelPool, wanted: int, cap: int) -> None:
-        self._pool = pool
+    def __init__(self, pool: LabelPool, rules: Rules, rank: Rank | None = None) -> None:
+        self._pool, self._rank = pool, rank
+        self._counts = rules.proposals or PROPOSALS
         # New ones for each plan: what `Slots` learn on the way decides how many proposals are made.
-        self._everyone, self._free = Slots(pool, wanted), Slots(pool, wanted)
-        self._left = [cap] * len(pool)
-        self.partner, self.over_cap = [0] * len(pool), [False] * len(pool)
+        self.levels = rules.levels(pool)
+        self._free = self.levels[:-1]
+        self._left = [rules.cap] * len(pool)
+        self.partner, self.level = [0] * len(pool), [0] * len(pool)
 
     def settle(self, anchors: np.ndarray, rng: np.random.Generator) -> None:
         """Give the anchors, in their order, a partner each."""
-        self._free.tidy()
-        spent = self._free.spent(anchors)
-        proposed, ends = self._propose(anchors, spent, rng)
+        for slots in self._free:
+            slots.tidy()
+        last = len(self._free)
+        levels = np.zeros(len(anchors), np.intp)
+        for level, slots in enumerate(self._free):
+            levels[(levels == level) & slots.spent(anchors)] = level + 1
+        proposed, ends = self._propose(anchors, levels, rng)
         chances = rng.random(len(anchors)).tolist()
         start = 0
-        rows = zip(anchors.tolist(), ends, chances, spent.tolist(), strict=True)
-        for anchor, end, chance, over_cap in rows:
-            self.over_cap[anchor] = over_cap
+        rows = zip(anchors.tolist(), ends, chances, levels.tolist(), strict=True)
+        for anchor, end, chance, level in rows:
             for partner in proposed[start:end]:
-                if over_cap or self._left[partner] > 0:
+                if level == last or self._left[partner] > 0:
                     break
             else:
-                partner = self._search(anchor, chance)
+                partner, found = self._search(anchor, chance, level)
+                level = found
             start = end
-            self.partner[anchor] = partner
+            self.partner[anchor], self.level[anchor] = partner, level
             self._left[partner] -= 1
             if self._left[partner] == 0:
-                self._free.close(partner)
+                for slots in self._free:
+                    slots.close(partner)
 
     def _propose(
-        self, anchors: np.ndarray, spent: np.ndarray, rng: np.random.Generator
+        self, anchors: np.ndarray, levels: np.ndarray, rng: np.random.Generator
     ) -> tuple[list[int], list[int]]:
-        """Proposals for one anchor after another, and where each anchor's end: of free partners,
-        or of anyone where all are spent. An anchor whose first few all fail gets more."""
+        """Proposals for one anchor after another, and where each anchor's end, each from its
+        level. An anchor whose first few all fail gets more."""
         counts = np.zeros(len(anchors), np.intp)
         found = []
-        for count in PROPOSALS:
-            for slots, group in ((self._free, ~spent), (self._everyone, spent)):
-                rows = np.flatnonzero(group & (counts == 0))
+        for count in self._counts:
+            for level, slots in enumerate(self.levels):
+                rows = np.flatnonzero((levels == level) & (counts == 0))
                 if len(rows):
                     at, cases = slots.propose(anchors[rows], count, rng)
                     found.append((rows[at], cases))
             counts = np.bincount(np.concatenate([rows for rows, _ in found]), minlength=len(counts))
         rows, cases = (np.concatenate(column) for column in zip(*found, strict=True))
-        return cases[rows.argsort(kind="stable")].tolist(), counts.cumsum().tolist()
+        if self._rank is None:
+            order = rows.argsort(kind="stable")
+        else:
+            order = np.lexsort((-self._rank(anchors[rows], cases), rows))
+        return cases[order].tolist(), counts.cumsum().tolist()
 
-    def _search(self, case: int, chance: float) -> int:
-        """A partner for a case whose proposals have all failed."""
-        anchor = self._pool.anchor(case)
-        partner = self._free.pick(anchor, chance)
-        if partner is None:
-            partner = pick_anyone(self._everyone, anchor, chance)
-            self.over_cap[case] = True
-        return partner
+    def _search(self, case: int, chance: float, level: int) -> tuple[int, int]:
+        """A partner for a case whose proposals have all failed, and the level it is from."""
+        partner, found = pick_anyone(self.levels[level:], self._pool.anchor(case), chance)
+        return partner, level + found

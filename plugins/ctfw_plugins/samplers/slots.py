@@ -11,12 +11,15 @@ from ctfw_plugins.samplers.pool import Anchor, LabelPool
 class Slots:
     """All cases of a pool, until they are closed.
 
-    wanted   number of labels in which a partner should differ
-    ceiling  (U,) `wanted`, or less where no open case differs from the code in more labels
+    wanted      number of labels in which a partner should differ
+    burden_gap  how many more or fewer positive labels a partner may have; None: any number
+    ceiling     (U,) `wanted`, or less where no open case within the gap differs from the code in
+                more labels
     """
 
-    def __init__(self, pool: LabelPool, wanted: int) -> None:
+    def __init__(self, pool: LabelPool, wanted: int, burden_gap: int | None = None) -> None:
         self._pool, self.wanted = pool, wanted
+        self._gap = pool.labels if burden_gap is None else burden_gap
         self.ceiling = np.full(len(pool.words), wanted)
         self._open = np.ones(len(pool), bool)
         self._left = len(pool)
@@ -59,7 +62,10 @@ class Slots:
         Returns (K,) positions in `anchors`, ascending, and (K,) cases.
         """
         pool, reach = self._pool, self.ceiling[self._pool.code[anchors]]
-        least, most = pool.burdens(pool.burden[anchors], reach)
+        burden = pool.burden[anchors]
+        least, most = pool.burdens(burden, reach)
+        least, most = np.maximum(least, burden - self._gap), np.minimum(most, burden + self._gap)
+        most = np.maximum(most, least - 1)
         low, stop = (self._before[self._edges[edge]] for edge in (least, most + 1))
         chances = rng.random((len(anchors), count))
         place = low[:, None] + (chances * (stop - low)[:, None]).astype(np.intp)
@@ -67,6 +73,7 @@ class Slots:
         drawn = self._cases[np.minimum(place, len(self._cases) - 1)]
         apart = distances(pool.packed[drawn.ravel()], pool.packed[np.repeat(anchors, count)])
         fits = apart.reshape(drawn.shape) >= reach[:, None]
+        fits &= np.abs(pool.burden[drawn] - burden[:, None]) <= self._gap
         fits &= pool.patient[drawn] != pool.patient[anchors][:, None]
         return np.nonzero(fits)[0], drawn[fits]
 
@@ -99,6 +106,9 @@ class Slots:
     def _codes_beyond(self, anchor: Anchor, reach: int) -> np.ndarray:
         """Codes that were open at the last `tidy` and differ in `reach` labels or more."""
         least, most = self._pool.burdens_of(anchor.burden, reach)
+        least, most = max(least, anchor.burden - self._gap), min(most, anchor.burden + self._gap)
+        if most < least:
+            return self._codes[:0]
         low, stop = self._edge[least], self._edge[most + 1]
         apart = distances(self._words[low:stop], anchor.word)
         return self._codes[low:stop][apart >= reach]

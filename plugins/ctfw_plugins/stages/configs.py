@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ctfw.config import Local, Strict
 from ctfw.scoring.conditions import parse
@@ -22,6 +22,13 @@ class FinetuneConfig(Strict):
         None, description="which image contradicts the report; null: no negatives (Origin)"
     )
     loss: UseLoss = Field(description="what is minimised")
+    extra_losses: list[UseLoss] = Field(
+        default_factory=list,
+        description="further terms, added to the loss: [{use: align-contrast, weight: 0.1}]",
+    )
+    labeler: UseLabeler | None = Field(
+        None, description="reads which sentences a negative contradicts, where the loss asks for it"
+    )
     freeze_vision: bool = Field(
         False, description="leave the vision tower as it is; its output is computed once per scan"
     )
@@ -49,7 +56,9 @@ class VisionWarmupConfig(Strict):
 class ReportConfig(Strict):
     """Write the reports of a split, score them beside their floors, and measure reliance."""
 
-    start_from: FromCheckpoint = Field(description="stage or folder with a checkpoint")
+    start_from: FromCheckpoint | None = Field(
+        None, description="stage or folder with a checkpoint; none for generation.engine openai"
+    )
     split: Literal["train", "validation", "test"] = Field("test", description="which cases")
     cases: int | None = Field(None, ge=1, description="use only the first so many cases")
     labeler: UseLabeler = Field(description="reads the findings of both texts")
@@ -66,6 +75,21 @@ class ReportConfig(Strict):
         description="the run ends as failed, scores kept, where one holds: "
         "[grounded_gain < 0.1]; NAME.low and NAME.high are the ends of an interval",
     )
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> ReportConfig:
+        engine = self.generation.engine
+        if self.start_from is None and engine != "openai":
+            raise ValueError(
+                f"start_from is required with generation.engine {engine}: name the stage or folder "
+                "whose checkpoint writes the reports, e.g. start_from: tune/best"
+            )
+        if self.start_from is not None and engine == "openai":
+            raise ValueError(
+                "start_from is a checkpoint, and with generation.engine openai a server writes the "
+                "reports: remove one of them"
+            )
+        return self
 
     @field_validator("fail_if")
     @classmethod

@@ -7,24 +7,40 @@ training repeats the unbroken one.
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
+from accelerate import Accelerator
 
-from ctfw.contracts import Backbone, Loss, NegativeSampler
-from ctfw.engine.accelerator import make_optimizer
+from ctfw import processes
+from ctfw.contracts import Backbone, NegativeSampler
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
+from ctfw.engine.optimise import Optimised
 from ctfw.engine.reliance import report_nll, swap_partners
 from ctfw.errors import UserError
 from ctfw.progress import bar
 from ctfw.runs.files import write_json, write_lines
-from ctfw.types import Case, CaseTable, LossTerms, StepOutput
+from ctfw.types import Case, CaseTable, LossTerms
 from ctfw.volumes.sprite import write_sprite
 from ctfw_plugins.stages.configs import FinetuneConfig
-from ctfw_plugins.stages.pairs import Pairs, PairSource
-from ctfw_plugins.stages.training import begin, set_rate, take_up
+from ctfw_plugins.stages.extra import check_known, needs, summed
+from ctfw_plugins.stages.lengths import measured
+from ctfw_plugins.stages.marks import Conflicts, check_labeler
+from ctfw_plugins.stages.mined import Mined
+from ctfw_plugins.stages.pairs import PairSource
+from ctfw_plugins.stages.step import PairStep
+from ctfw_plugins.stages.training import (
+    Setup,
+    begin,
+    mean_of,
+    save,
+    seed_pass,
+    set_rate,
+    take_up,
+)
 
 EVALUATION_BATCH = 16
 
@@ -32,9 +48,14 @@ EVALUATION_BATCH = 16
 class Finetune:
     """Positive and negative of one anchor in one batch, under the loss of the recipe."""
 
+    several_processes = True
+
     def __init__(self, config: FinetuneConfig, context: Context) -> None:
         self.config = config
-        self.loss: Loss = context.build(config.loss)
+        self.loss = summed([context.build(each) for each in (config.loss, *config.extra_losses)])
+        check_known(self.loss, context.stage)
+        if needs(self.loss, "marks"):
+            check_labeler(config.labeler, context.stage)
         self.sampler: NegativeSampler | None = (
             context.build(config.negatives) if config.negatives else None
         )
@@ -47,49 +68,43 @@ class Finetune:
             self.sampler = None
 
     def run(self, context: Context) -> StageResult:
-        training = self.config.training
-        setup = begin(training, context)
+        setup = begin(self.config.training, context)
         accelerator, backbone, plan = setup.accelerator, setup.backbone, setup.plan
+        training, frozen = plan.training, self.config.freeze_vision
+        self._tell_lengths(setup, context)
         module = backbone.module()
         module.train()
-        backbone.tower.requires_grad_(not self.config.freeze_vision)
+        backbone.tower.requires_grad_(not frozen)
         if training.gradient_checkpointing:
             enable_checkpointing(module)
-        optimizer = make_optimizer(module, training)
-        wrapped, optimizer = accelerator.prepare(module, optimizer)
+        model = Optimised(module, accelerator, training)
 
-        bank = TokenBank(setup.images, backbone, frozen=self.config.freeze_vision)
+        conflicts = self._conflicts(setup, context)
+        bank = TokenBank(setup.images, backbone, frozen=frozen, begin=True)
         bank.fill([*setup.cases, *setup.held_out], f"{context.stage}: read scans")
-        threads = 0 if self.config.freeze_vision else training.loaders
-        pairs = PairSource(setup.cases, bank, plan, self.sampler, threads)
-        validator = Validator(backbone, bank, setup.held_out, context.seed)
-        state, _ = take_up(setup.checkpoints, optimizer, context)
-        torch.manual_seed(context.seed + state.step)
+        threads = 0 if frozen else training.loaders
+        mined = self._mined(bank, setup, context)
+        pairs = PairSource(setup.cases, bank, plan, self.sampler, threads, mined, conflicts)
+        validator = Validator(backbone, bank, setup.held_out, context.seed, accelerator)
+        state = take_up(setup, model, context)
+        step = PairStep(backbone, model.wrapped, self.loss, accelerator, context.stage)
 
         with bar(context.stage, plan.steps, state.step) as progress:
-            logged = Log()
+            passes: list[LossTerms] = []
             for pair in pairs(state.step):
-                share = pair.step / plan.steps
-                rate = set_rate(optimizer, plan, pair.step)
-                with accelerator.accumulate(wrapped):
-                    terms = self.loss_of(backbone, wrapped, pair, share)
-                    check_finite(terms, pair, context)
-                    accelerator.backward(terms.total)
-                    logged.add(terms)
-                    if accelerator.sync_gradients:
-                        norm = accelerator.clip_grad_norm_(module.parameters(), training.clip_norm)
-                    optimizer.step()
-                    optimizer.zero_grad()
+                seed_pass(context, pair.step, len(passes))
+                rate = set_rate(model.optimizer, plan, pair.step)
+                with accelerator.accumulate(model.wrapped):
+                    passes.append(step(pair, pair.step / plan.steps))
+                    norm = model.step()
                 if not accelerator.sync_gradients:
                     continue
 
                 state.step = pair.step + 1
-                values = logged.mean() | {
-                    "learning_rate": rate,
-                    "grad_norm": float("nan" if norm is None else norm),
-                }
-                if accelerator.is_main_process:
-                    context.step({"step": state.step, "epoch": plan.epoch_of(state.step)} | values)
+                values = mean_of([terms.terms for terms in passes])
+                values |= {"learning_rate": rate, "grad_norm": norm}
+                passes.clear()
+                context.step({"step": state.step, "epoch": plan.epoch_of(state.step)} | values)
                 progress.advance(note=f"loss {values['positive']:.3f}")
                 last, improved = state.step == plan.steps, False
                 if last or state.step % training.validate_every == 0:
@@ -97,22 +112,37 @@ class Finetune:
                     improved = state.note(score["positive"])
                     context.step({"step": state.step, "validation": score})
                 if improved or last or state.step % training.checkpoint_every == 0:
-                    facts = {**context.facts, "stage": context.stage}
-                    kept = {"optimizer": optimizer.state_dict(), "best": state.best}
-                    setup.checkpoints.save(state.step, backbone, facts, kept, best=improved)
-        if self.sampler is not None:
+                    save(setup, model, state, context, improved=improved)
+        if self.sampler is not None and processes.is_main():
             write_json(context.folder / "negatives.json", self.sampler.summary())
             keep_examples(pairs, self.config, context)
         return StageResult({"checkpoint": "checkpoints/best"}, {"validation_nll": state.best})
 
-    def loss_of(self, backbone: Backbone, wrapped: Any, pair: Pairs, share: float) -> LossTerms:
-        """One forward pass over positives and negatives together, split again for the loss."""
-        reports = [anchor.report for anchor in pair.anchors]
-        if pair.negatives is None:
-            return self.loss(backbone.forward(pair.images, reports, wrapped), progress=share)
-        both = backbone.forward(pair.images + pair.negatives, reports * 2, wrapped)
-        half = len(reports)
-        return self.loss(part(both, 0, half), part(both, half, 2 * half), progress=share)
+    def _tell_lengths(self, setup: Setup, context: Context) -> None:
+        """Check every sample against the model, and say what the training will read and take."""
+        everyone = [*setup.cases, *setup.held_out]
+        found = measured(setup.backbone, setup.images, everyone)
+        if found is not None and processes.is_main():
+            pairs, frozen = self.sampler is not None, self.config.freeze_vision
+            world = processes.world()
+            for line in found.told(
+                setup.plan.training, pairs=pairs, frozen=frozen, processes=world
+            ):
+                context.log(f"{context.stage}: {line}")
+
+    def _mined(self, bank: TokenBank, setup: Setup, context: Context) -> Mined | None:
+        """What the model sees of each case, where the sampler looks for its negatives there."""
+        if not getattr(self.sampler, "wants_features", False):
+            return None
+        return Mined(setup.cases, bank, context.folder, context.seed)
+
+    def _conflicts(self, setup: Setup, context: Context) -> Conflicts | None:
+        """What finds the tokens that a negative contradicts, where the loss asks for them."""
+        if self.sampler is None or not needs(self.loss, "marks"):
+            return None
+        assert self.config.labeler is not None
+        labeler = context.build(self.config.labeler)
+        return Conflicts(setup.backbone, labeler, setup.cases, context.stage)
 
 
 def keep_examples(pairs: PairSource, config: FinetuneConfig, context: Context) -> None:
@@ -135,65 +165,54 @@ def keep_examples(pairs: PairSource, config: FinetuneConfig, context: Context) -
     write_lines(context.folder / "examples.jsonl", lines)
 
 
-class Log:
-    """Mean of the loss terms over the forward passes of one optimizer step."""
-
-    def __init__(self) -> None:
-        self._terms: list[dict[str, float]] = []
-
-    def add(self, terms: LossTerms) -> None:
-        self._terms.append(dict(terms.terms))
-
-    def mean(self) -> dict[str, float]:
-        terms, self._terms = self._terms, []
-        return {key: float(np.mean([term[key] for term in terms])) for key in terms[0]}
-
-
 class Validator:
-    """Loss on held-out cases with the own image and with another patient's."""
+    """Loss on held-out cases with the own image and with another patient's.
 
-    def __init__(self, backbone: Backbone, bank: TokenBank, cases: CaseTable, seed: int) -> None:
+    The processes share the batches; a batch is the same whoever reads it.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        bank: TokenBank,
+        cases: CaseTable,
+        seed: int,
+        accelerator: Accelerator | None = None,
+    ) -> None:
         self._backbone, self._bank, self._cases = backbone, bank, cases
         self._partners = swap_partners(list(cases), seed)
+        self._half = accelerator.autocast if accelerator is not None else nullcontext
 
     def __call__(self) -> dict[str, float]:
         """`positive` under the own image, `another` under another patient's; nats per token."""
         return {"positive": self._mean(list(self._cases)), "another": self._mean(self._partners)}
 
     def _mean(self, shown: list[Case]) -> float:
-        """Mean NLL of the reports under the images of `shown`, a batch in memory at a time."""
-        values = []
-        for start in range(0, len(shown), EVALUATION_BATCH):
+        """Mean NLL of the reports under the images of `shown`, a batch in memory at a time.
+
+        A process without a batch in the last round reads its first one again: under ZeRO-3 a pass
+        needs all of them.
+        """
+        starts = range(0, len(shown), EVALUATION_BATCH)
+        rounds = math.ceil(len(starts) / processes.world())
+        total = 0.0
+        for turn in range(rounds):
+            place = turn * processes.world() + processes.rank()
+            start = starts[place % len(starts)]
             images = [self._bank.case(case) for case in shown[start : start + EVALUATION_BATCH]]
             reports = self._cases.reports[start : start + EVALUATION_BATCH]
-            values.append(report_nll(self._backbone, images, reports, EVALUATION_BATCH))
-        return float(np.concatenate(values).mean())
+            with self._half():
+                values = report_nll(self._backbone, images, reports, EVALUATION_BATCH)
+            total += float(values.sum()) if place < len(starts) else 0.0
+        return processes.totals([total])[0] / len(shown)
 
 
 def enable_checkpointing(module: torch.nn.Module) -> None:
     """Ask every part that can to recompute its activations."""
-    for inner in module.modules():
-        enable: Any = getattr(inner, "gradient_checkpointing_enable", None)
-        if enable is not None:
-            enable({"use_reentrant": False})
-            return
-
-
-def part(output: StepOutput, start: int, stop: int) -> StepOutput:
-    """Some cases of a batch."""
-    return StepOutput(
-        output.nll[start:stop],
-        output.answer[start:stop],
-        {key: value[start:stop] for key, value in output.embeddings.items()},
-    )
-
-
-def check_finite(terms: LossTerms, pair: Pairs, context: Context) -> None:
-    """Raises UserError on a loss that is not a number, before it reaches the weights."""
-    if not torch.isfinite(terms.total):
-        names = ", ".join(anchor.id for anchor in pair.anchors)
-        raise UserError(
-            f"stage {context.stage}: the loss is {float(terms.total)} at step {pair.step + 1} "
-            f"(cases {names}). Lower training.learning_rate or loss.max_loss; the last checkpoint "
-            "is kept, `ctfw resume` goes on from it"
-        )
+    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+    for inner in module.modules():  # the second is the older name
+        for name in names:
+            enable: Any = getattr(inner, name, None)
+            if enable is not None:
+                enable({"use_reentrant": False})
+                return

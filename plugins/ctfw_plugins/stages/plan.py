@@ -57,13 +57,28 @@ class TrainingPlan:
         """Passes over the split after `step` optimizer steps."""
         return step * self.per_step / self.cases
 
-    def microbatches(self, first_step: int = 0) -> Iterator[tuple[int, list[Place]]]:
-        """(optimizer step, places) of each forward pass of this process, from `first_step`."""
-        size = self.training.batch_size
+    def rounds(self, first_step: int = 0) -> Iterator[tuple[int, list[Place]]]:
+        """(optimizer step, places) of each forward pass of all processes, from `first_step`.
+
+        Places come in the order of the processes, so that what is drawn for them in turn does not
+        depend on how many there are.
+        """
+        size = self.training.batch_size * self.processes
         for step in range(first_step, self.steps):
             for part in range(self.training.gradient_accumulation):
-                start = step * self.per_step + (part * self.processes + self.rank) * size
+                start = step * self.per_step + part * size
                 yield step, [self._place(start + offset) for offset in range(size)]
+
+    @property
+    def share(self) -> slice:
+        """The places of this process in a round."""
+        size = self.training.batch_size
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+    def microbatches(self, first_step: int = 0) -> Iterator[tuple[int, list[Place]]]:
+        """(optimizer step, places) of each forward pass of this process, from `first_step`."""
+        for step, places in self.rounds(first_step):
+            yield step, places[self.share]
 
     def _place(self, position: int) -> Place:
         epoch, index = divmod(position, self.cases)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from accelerate import Accelerator
 
+from ctfw import processes
 from ctfw.contracts import Backbone
 from ctfw.engine.accelerator import learning_rate_at, make_accelerator
-from ctfw.engine.checkpoint import Checkpoints, read_training
+from ctfw.engine.checkpoint import PROCESSES, Checkpoints, read_shard, read_training
 from ctfw.engine.context import Context
 from ctfw.engine.images import ImageBank
+from ctfw.engine.optimise import Optimised
+from ctfw.engine.trackers import open_trackers
+from ctfw.errors import BadCheckpoint, UserError
 from ctfw.runs.files import read_lines, write_lines
+from ctfw.seed import stream_seed
 from ctfw.settings import Training
 from ctfw.types import CaseTable
 from ctfw_plugins.stages.plan import TrainingPlan
@@ -20,7 +31,10 @@ from ctfw_plugins.stages.plan import TrainingPlan
 
 @dataclass(frozen=True)
 class Setup:
-    """Built parts of a training, before the loop."""
+    """Built parts of a training, before the loop.
+
+    last, state  the stage's newest checkpoint, and what it kept for resumption
+    """
 
     accelerator: Accelerator
     cases: CaseTable
@@ -29,6 +43,8 @@ class Setup:
     checkpoints: Checkpoints
     backbone: Backbone
     plan: TrainingPlan
+    last: Path | None
+    state: Mapping[str, Any]
 
 
 @dataclass
@@ -49,44 +65,130 @@ def begin(training: Training, context: Context) -> Setup:
     """Engine, cases, plan, and the backbone with the weights to start from.
 
     Those are the weights of the stage's own last checkpoint, of `start_from`, or the backbone's.
+    Raises UserError where the checkpoint is of another number of processes, and it matters.
     """
     assert context.dataset is not None
     assert context.images is not None
     assert context.make_backbone is not None
+    checkpoints = Checkpoints(context.folder)
+    last = processes.share(checkpoints.last())
+    with _told_of_others(last):
+        state = read_training(last) if last is not None else {}
+    training = same_global_batch(training, state.get(PROCESSES), context)
     accelerator = make_accelerator(training)
     cases = context.dataset.cases("train")
     held_out = context.dataset.cases("validation")[: training.validation_cases]
-    checkpoints = Checkpoints(context.folder)
     backbone = context.make_backbone()
-    folder = checkpoints.last() or context.inputs.get("start_from")
+    folder = last or context.inputs.get("start_from")
     if folder is None:
         backbone.build(cases.reports, context.seed)
     else:
-        backbone.load(folder / "model")
-    processes, rank = accelerator.num_processes, accelerator.process_index
-    plan = TrainingPlan(len(cases), training, context.seed, context.stage, processes, rank)
-    return Setup(accelerator, cases, held_out, context.images, checkpoints, backbone, plan)
+        with _told_of_others(last):
+            backbone.load(folder / "model")
+    world, rank = processes.world(), processes.rank()
+    plan = TrainingPlan(len(cases), training, context.seed, context.stage, world, rank)
+    return Setup(
+        accelerator, cases, held_out, context.images, checkpoints, backbone, plan, last, state
+    )
 
 
-def take_up(
-    checkpoints: Checkpoints, optimizer: Any, context: Context
-) -> tuple[Standing, dict[str, Any]]:
-    """The standing of the stage's newest checkpoint and what else it kept.
+@contextmanager
+def _told_of_others(last: Path | None) -> Iterator[None]:
+    """Say which other checkpoints of the stage there are when its last one cannot be used."""
+    try:
+        yield
+    except BadCheckpoint as error:
+        if last is None:
+            raise
+        found = sorted(p.name for p in last.parent.glob("step-*") if p.name != last.name)
+        advice = (
+            f"To go on from an earlier one, write its name into {last.parent / 'last'}: "
+            f"{', '.join(found)}"
+            if found
+            else "There is no other checkpoint: start a new run"
+        )
+        raise BadCheckpoint(f"{error}. {advice}") from error
+
+
+def same_global_batch(training: Training, before: int | None, context: Context) -> Training:
+    """The settings with which a checkpoint of `before` processes goes on in as many as there are.
+
+    The accumulation makes up for the number of processes, so that every step reads the same cases.
+    Raises UserError where it cannot, and for ZeRO, whose shards belong to their processes.
+    """
+    now = processes.world()
+    if before is None or before == now:
+        return training
+    where = f"stage {context.stage}: its last checkpoint was written by {before} processes"
+    if training.engine.startswith("deepspeed"):
+        raise UserError(
+            f"{where}, each with its shard of the optimizer, and now there are {now}; resume with "
+            f"--nproc {before}"
+        )
+    passes, rest = divmod(training.gradient_accumulation * before, now)
+    if rest:
+        raise UserError(
+            f"{where} with gradient_accumulation {training.gradient_accumulation}; {now} processes "
+            f"cannot share those {training.gradient_accumulation * before} passes of a step "
+            f"evenly; resume with --nproc {before}"
+        )
+    context.log(
+        f"{context.stage}: begun with {before} processes, going on with {now}: "
+        f"gradient_accumulation is {passes} now, so that a step reads the same cases"
+    )
+    return training.model_copy(update={"gradient_accumulation": passes})
+
+
+def take_up(setup: Setup, model: Optimised, context: Context) -> Standing:
+    """The standing of the stage's newest checkpoint.
 
     The optimizer gets its state back; log lines after the checkpoint are forgotten, because the
     steps that they tell of will be done again.
     """
-    newest = checkpoints.last()
-    log = context.folder / "steps.jsonl"
-    if newest is None:
-        log.unlink(missing_ok=True)
-        return Standing(), {}
-    state = read_training(newest)
-    optimizer.load_state_dict(state["optimizer"])
-    step = int(newest.name.split("-")[1])
-    write_lines(log, [line for line in read_lines(log) if line["step"] <= step])
-    context.log(f"{context.stage}: going on after step {step}")
-    return Standing(step, state["best"]), state
+    log, training = context.folder / "steps.jsonl", setup.plan.training
+    standing = Standing()
+    if setup.last is not None:
+        with _told_of_others(setup.last):
+            model.restore(setup.state, read_shard(setup.last))
+        standing = Standing(int(setup.last.name.split("-")[1]), setup.state["best"])
+        context.log(f"{context.stage}: going on after step {standing.step}")
+    if processes.is_main():
+        write_lines(log, [line for line in read_lines(log) if line["step"] <= standing.step])
+    context.trackers = open_trackers(setup.accelerator, training, context, standing.step)
+    return standing
+
+
+def save(
+    setup: Setup,
+    model: Optimised,
+    standing: Standing,
+    context: Context,
+    *,
+    improved: bool,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint; every process calls this. `more` is kept beside the optimizer."""
+    facts = {**context.facts, "stage": context.stage}
+    kept = {**model.state(), "best": standing.best, **(more or {})}
+    with model.whole():
+        setup.checkpoints.save(
+            standing.step, setup.backbone, facts, kept, best=improved, shard=model.shard()
+        )
+
+
+def seed_pass(context: Context, step: int, turn: int) -> None:
+    """Random numbers of a forward pass, such as those of dropout, that a resumed one repeats."""
+    seed = stream_seed(context.seed, context.stage, "pass", step, turn, processes.rank())
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def mean_of(terms: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each logged term over forward passes and processes; all processes call this."""
+    every = [term for part in processes.gather(list(terms)) for term in part]
+    names = dict.fromkeys(name for term in every for name in term)
+    return {name: float(np.mean([term[name] for term in every if name in term])) for name in names}
 
 
 def set_rate(optimizer: Any, plan: TrainingPlan, step: int) -> float:

@@ -13,82 +13,73 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from ctfw.contracts import Backbone
-from ctfw.engine.accelerator import make_optimizer
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
+from ctfw.engine.optimise import Optimised
 from ctfw.errors import BadData
 from ctfw.progress import bar
 from ctfw.types import Case, CaseTable
 from ctfw.volumes.overlay import mask_on
 from ctfw_plugins.stages.configs import VisionWarmupConfig
-from ctfw_plugins.stages.training import begin, set_rate, take_up
+from ctfw_plugins.stages.training import begin, mean_of, save, seed_pass, set_rate, take_up
 
 
 class VisionWarmup:
     """Tower + linear head under binary cross-entropy; the head is thrown away."""
 
+    several_processes = True
+
     def __init__(self, config: VisionWarmupConfig, context: Context) -> None:
         self.config = config
 
     def run(self, context: Context) -> StageResult:
-        training = self.config.training
-        setup = begin(training, context)
-        accelerator, backbone, plan, cases = (
-            setup.accelerator,
-            setup.backbone,
-            setup.plan,
-            setup.cases,
-        )
+        setup = begin(self.config.training, context)
+        accelerator, backbone, plan = setup.accelerator, setup.backbone, setup.plan
+        cases, training = setup.cases, plan.training
         bank = TokenBank(setup.images, backbone, frozen=False)
         targets = Targets(self.config, cases, setup.held_out, bank, context)
-        if self.config.patch_start == "pca" and setup.checkpoints.last() is None:
+        if self.config.patch_start == "pca" and setup.last is None:
             start_patches(backbone.tower, [bank.case(case).patches for case in cases[:64]])
 
-        torch.manual_seed(context.seed)
-        model = SeeingHead(backbone, bank.case(cases[0]), len(targets.names), targets.dense)
         backbone.module().requires_grad_(False)
         backbone.tower.requires_grad_(True)
-        optimizer = make_optimizer(model, training)
-        wrapped, optimizer = accelerator.prepare(model, optimizer)
-        state, kept_before = take_up(setup.checkpoints, optimizer, context)
-        if kept_before:
-            model.head.load_state_dict(kept_before["head"])
+        head = SeeingHead(backbone, bank.case(cases[0]), len(targets.names), targets.dense)
+        model = Optimised(head, accelerator, training)
+        state = take_up(setup, model, context)
+        if setup.last is not None:
+            with model.whole():
+                head.head.load_state_dict(setup.state["head"])
 
         with bar(context.stage, plan.steps, state.step) as progress:
-            losses: list[float] = []
+            passes: list[dict[str, float]] = []
             for step, places in plan.microbatches(state.step):
-                set_rate(optimizer, plan, step)
+                seed_pass(context, step, len(passes))
+                set_rate(model.optimizer, plan, step)
                 chosen = [cases[place.case] for place in places]
-                with accelerator.accumulate(wrapped):
-                    logits = wrapped([bank.case(case) for case in chosen])
+                with accelerator.accumulate(model.wrapped):
+                    logits = model.wrapped([bank.case(case) for case in chosen])
                     loss = self._loss(logits, targets.of(chosen).to(logits.device))
                     accelerator.backward(loss)
-                    losses.append(float(loss.detach()))
-                    if accelerator.sync_gradients:
-                        accelerator.clip_grad_norm_(model.parameters(), training.clip_norm)
-                    optimizer.step()
-                    optimizer.zero_grad()
+                    passes.append({"loss": float(loss.detach())})
+                    model.step()
                 if not accelerator.sync_gradients:
                     continue
                 state.step = step + 1
-                context.step({"step": state.step, "loss": float(np.mean(losses))})
-                progress.advance(note=f"loss {np.mean(losses):.3f}")
-                losses.clear()
+                values = mean_of(passes)
+                passes.clear()
+                context.step({"step": state.step} | values)
+                progress.advance(note=f"loss {values['loss']:.3f}")
                 if state.step % training.checkpoint_every == 0 or state.step == plan.steps:
-                    auc = self._validate(model, bank, setup.held_out, targets)
+                    auc = self._validate(head, bank, setup.held_out, targets, accelerator)
                     mean = float(np.nanmean(list(auc.values())))
                     context.step({"step": state.step, "validation": {"mean_auc": mean, "auc": auc}})
                     improved = state.note(-mean)
-                    facts = {**context.facts, "stage": context.stage}
-                    kept = {
-                        "optimizer": optimizer.state_dict(),
-                        "best": state.best,
-                        "head": model.head.state_dict(),
-                    }
-                    setup.checkpoints.save(state.step, backbone, facts, kept, best=improved)
+                    more = {"head": head.head.state_dict()}
+                    save(setup, model, state, context, improved=improved, more=more)
         backbone.module().requires_grad_(True)
         return StageResult({"checkpoint": "checkpoints/best"}, {"mean_auc": -state.best})
 
@@ -98,14 +89,20 @@ class VisionWarmup:
 
     @torch.no_grad()
     def _validate(
-        self, model: SeeingHead, bank: TokenBank, cases: CaseTable, targets: Targets
+        self,
+        model: SeeingHead,
+        bank: TokenBank,
+        cases: CaseTable,
+        targets: Targets,
+        accelerator: Accelerator,
     ) -> dict[str, float]:
         """Area under the ROC curve per finding; NaN where the split has no or only positives."""
         rows = []
         for start in range(0, len(cases), 16):
             part = cases.cases[start : start + 16]
             images = [bank.case(case) for case in part]
-            logits = model(images)
+            with accelerator.autocast():
+                logits = model(images).float()
             if targets.dense:
                 parts = logits.split([grid.shape[0] for grid in map(targets.grid, part)])
                 logits = torch.stack([tokens.amax(0) for tokens in parts])
@@ -131,7 +128,9 @@ class SeeingHead(nn.Module):
 
     def forward(self, images: list[Any]) -> torch.Tensor:
         """(sum of V, L) logits per visual token; or (B, L), a smooth maximum over each scan's."""
-        parts = [self.head(self.norm(tokens.float())) for tokens in self._tokens(images)]
+        held = self.head.weight.dtype  # DeepSpeed halves the head too
+        seen = [self.norm(tokens.float()).to(held) for tokens in self._tokens(images)]
+        parts = [self.head(tokens).float() for tokens in seen]
         if self._dense:
             return torch.cat(parts)
         return torch.stack([p.logsumexp(0) - math.log(len(p)) for p in parts])
