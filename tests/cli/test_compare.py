@@ -139,7 +139,8 @@ def test_latex_table_is_whole_and_bold_where_the_best_is_clear(
     for line in lines[1:]:
         assert not re.search(r"(?<!\\)[%#_]", line), line
     assert r"95 \% interval" in out
-    assert r"r2gen\textbar{}corpus" in out
+    assert r"r2gen\textbar{}\allowbreak{}corpus" in out
+    assert r"\caption{Scores, and differences to poor.}" in lines
 
 
 def test_latex_name_with_a_bracket_is_no_option_of_the_line_break() -> None:
@@ -175,7 +176,7 @@ def test_seeds_are_one_method_and_both_variances_are_said(tmp_path: Path, says: 
     ]
     code, out, _ = says(*folders)
     assert code == 0
-    _, means, comparison = out.split("\n\n")
+    _, means, _, comparison = out.split("\n\n")
     assert means.startswith("mean over seeds (standard deviation)\n")
     lines = comparison.splitlines()
     assert [line[:26].rstrip() for line in lines[2:5]] == [
@@ -189,13 +190,34 @@ def test_seeds_are_one_method_and_both_variances_are_said(tmp_path: Path, says: 
     assert all(float(row["sd_seeds"]) > 0 < float(row["sd_patients"]) for row in rows[::2])
 
 
-def test_later_run_of_one_seed_counts_and_stays_the_baseline(tmp_path: Path, says: Says) -> None:
+def test_of_two_runs_of_one_recipe_and_seed_the_first_counts_and_the_other_is_named(
+    tmp_path: Path, says: Says
+) -> None:
     first = make_run(tmp_path, "a", written(0.2, 5))
     again = make_run(tmp_path, "a", written(0.9, 6))
     other = make_run(tmp_path, "b", written(0.5, 7), loss="clamp")
-    rows = rows_of(says(first, again, other, "--format", "csv", "--primary", "macro-f1")[1])
-    alone = rows_of(says(again, other, "--format", "csv", "--primary", "macro-f1")[1])
-    assert rows == alone
+    options = ("--format", "csv", "--primary", "macro-f1")
+    _, out, err = says(first, again, other, *options)
+    words = f"a/{again.name} is left out of means and comparisons: it has the recipe and the seed"
+    assert words in err
+    assert out == says(first, other, *options)[1] != says(again, other, *options)[1]
+    named = says(first, other, "--baseline", again, *options)[1]
+    assert named == says(again, other, *options)[1]
+    for form in ("text", "markdown", "latex"):
+        assert " ".join(words.split()) in " ".join(
+            says(first, again, other, "--format", form)[1].split()
+        )
+
+
+def test_two_runs_of_one_recipe_and_seed_are_not_called_seeds(tmp_path: Path, says: Says) -> None:
+    pair = [make_run(tmp_path, "a", written(quality)) for quality in (0.2, 0.9)]
+    code, _, err = says(*pair)
+    assert code == 0
+    assert "nothing to compare: these are runs of one recipe with one seed" in err
+    (pair[1] / "stages" / "test" / "predictions.jsonl").unlink()
+    err = says(*pair)[2]
+    assert f"nothing to compare: only {pair[0]} has predictions" in err
+    assert "seed" not in err
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, says: Says) -> None:
@@ -275,7 +297,7 @@ def test_file_without_references_is_an_error(tmp_path: Path, says: Says) -> None
         (tmp_path / f"{name}.jsonl").write_text('{"case": "1", "generated": "Clear."}\n')
     code, _, err = says(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     assert code == 2
-    assert "no column 'reference' for the reference" in err
+    assert "a.jsonl: no column 'reference'" in err
 
 
 def test_file_beside_a_run_is_scored_as_the_run(

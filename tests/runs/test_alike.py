@@ -13,10 +13,11 @@ from scored_runs import LABELER, make_file, make_run, written
 
 from ctfw.errors import UserError
 from ctfw.plugins import Plugins, load_plugins
-from ctfw.runs.alike import Method, common_cases, compare_methods, patients_of, unusable
+from ctfw.runs.alike import ANEW, Method, common_cases, compare_methods, patients_of, unusable
+from ctfw.runs.compare import GAIN, RELIANCE
 from ctfw.runs.files import read_json, write_json, write_text
 from ctfw.runs.scorers import Scorer, run_scorer
-from ctfw.runs.systems import GAIN, RELIANCE, Source, read_file, read_per_case, read_run
+from ctfw.runs.systems import Source, read_file, read_per_case, read_run
 from ctfw.types import Prediction
 
 
@@ -155,7 +156,8 @@ def test_metric_of_another_revision_is_told_and_unpinned_by_a_scorer(
     run = make_run(tmp_path, "a", made, metrics=["{use: ctfw/bleu@99}", "accuracy"])
     read = source(run, plugins)
     assert set(read.scores([p.case for p in made])) >= {"macro-f1"}
-    (problem,) = unusable([Method("a", (read,))])
+    problem, advice = unusable([Method("a", (read,))])
+    assert advice == ANEW
     assert "revision 99 is asked for" in problem
     assert set(run_scorer(run / "stages" / "test", plugins).metrics) == {"bleu", "accuracy"}
     with pytest.raises(UserError, match=r"(?s)no such score in a, b.*revision 99.*--alike"):
@@ -169,7 +171,7 @@ def test_metric_that_cannot_score_leaves_the_others(tmp_path: Path, plugins: Plu
     found = read.scores([p.case for p in made])
     assert "bleu-4" in found
     assert "macro-f1" not in found
-    assert len(unusable([Method("a", (read,))])) == 1
+    assert unusable([Method("a", (read,))])[1:] == [ANEW]
 
 
 def test_two_metrics_with_one_value_keep_a_name_each(tmp_path: Path, plugins: Plugins) -> None:
