@@ -203,6 +203,14 @@ def test_stage_of_a_run_has_the_scores_of_that_stage_alone(made: Any) -> None:
     assert report_stage(made("b")) is None
 
 
+def test_damaged_scores_are_refused_with_their_file(made: Any) -> None:
+    run = made("a", f1=0.5)
+    for facts in ({}, {"table": {"columns": [], "rows": []}}):
+        write_json(run / "stages" / "test" / "scores.json", facts)
+        with pytest.raises(UserError, match=r"test/scores\.json is damaged: it has no scores"):
+            outcome_of(run)
+
+
 def test_nothing_to_compare_is_told() -> None:
     with pytest.raises(UserError, match="no runs to compare"):
         print_comparison([])

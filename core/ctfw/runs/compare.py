@@ -82,6 +82,8 @@ def read_outcome(path: Path, catalog: Catalog) -> Outcome:
     stage = path.resolve().name if is_stage(path) else ""
     for file in sorted(run.path.glob(f"stages/{stage or '*'}/scores.json")):
         facts = read_json(file)
+        if not any(row["kind"] == "model" for row in (facts.get("table") or {}).get("rows", ())):
+            raise UserError(f"{file} is damaged: it has no scores of the model; copy the run again")
         scores |= _scores(facts)
         protocols |= _protocols(facts)
     several = len(list(run.path.glob("stages/*/predictions.jsonl"))) > 1
