@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +19,10 @@ from hypothesis import strategies as st
 from scored_runs import make_file, make_run, written
 
 from ctfw.cli import main
-from ctfw.cli.comparison import Cell, Sheet, escaped, in_latex
+from ctfw.cli.comparison import Cell, Sheet, escaped, in_latex, sheet
+from ctfw.scoring.columns import Column
+from ctfw.scoring.comparison import Compared, Comparison, Contrast
+from ctfw.scoring.seeds import SeedMean
 
 Says = Callable[..., tuple[int, str, str]]
 
@@ -139,7 +144,8 @@ def test_latex_table_is_whole_and_bold_where_the_best_is_clear(
     for line in lines[1:]:
         assert not re.search(r"(?<!\\)[%#_]", line), line
     assert r"95 \% interval" in out
-    assert r"r2gen\textbar{}corpus" in out
+    assert r"r2gen\textbar{}\allowbreak{}corpus" in out
+    assert r"\caption{Scores, and differences to poor.}" in lines
 
 
 def test_latex_name_with_a_bracket_is_no_option_of_the_line_break() -> None:
@@ -175,7 +181,7 @@ def test_seeds_are_one_method_and_both_variances_are_said(tmp_path: Path, says: 
     ]
     code, out, _ = says(*folders)
     assert code == 0
-    _, means, comparison = out.split("\n\n")
+    _, means, _, comparison = out.split("\n\n")
     assert means.startswith("mean over seeds (standard deviation)\n")
     lines = comparison.splitlines()
     assert [line[:26].rstrip() for line in lines[2:5]] == [
@@ -189,13 +195,34 @@ def test_seeds_are_one_method_and_both_variances_are_said(tmp_path: Path, says: 
     assert all(float(row["sd_seeds"]) > 0 < float(row["sd_patients"]) for row in rows[::2])
 
 
-def test_later_run_of_one_seed_counts_and_stays_the_baseline(tmp_path: Path, says: Says) -> None:
+def test_of_two_runs_of_one_recipe_and_seed_the_first_counts_and_the_other_is_named(
+    tmp_path: Path, says: Says
+) -> None:
     first = make_run(tmp_path, "a", written(0.2, 5))
     again = make_run(tmp_path, "a", written(0.9, 6))
     other = make_run(tmp_path, "b", written(0.5, 7), loss="clamp")
-    rows = rows_of(says(first, again, other, "--format", "csv", "--primary", "macro-f1")[1])
-    alone = rows_of(says(again, other, "--format", "csv", "--primary", "macro-f1")[1])
-    assert rows == alone
+    options = ("--format", "csv", "--primary", "macro-f1")
+    _, out, err = says(first, again, other, *options)
+    words = f"a/{again.name} is left out of means and comparisons: it has the recipe and the seed"
+    assert words in err
+    assert out == says(first, other, *options)[1] != says(again, other, *options)[1]
+    named = says(first, other, "--baseline", again, *options)[1]
+    assert named == says(again, other, *options)[1]
+    for form in ("text", "markdown", "latex"):
+        assert " ".join(words.split()) in " ".join(
+            says(first, again, other, "--format", form)[1].split()
+        )
+
+
+def test_two_runs_of_one_recipe_and_seed_are_not_called_seeds(tmp_path: Path, says: Says) -> None:
+    pair = [make_run(tmp_path, "a", written(quality)) for quality in (0.2, 0.9)]
+    code, _, err = says(*pair)
+    assert code == 0
+    assert "nothing to compare: these are runs of one recipe with one seed" in err
+    (pair[1] / "stages" / "test" / "predictions.jsonl").unlink()
+    err = says(*pair)[2]
+    assert f"nothing to compare: only {pair[0]} has predictions" in err
+    assert "seed" not in err
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, says: Says) -> None:
@@ -211,6 +238,26 @@ def test_identical_runs_have_p_1(tmp_path: Path, says: Says) -> None:
     rows = rows_of(says(*pair, "--format", "csv")[1])
     assert [(float(row["difference"]), row["p"]) for row in rows[2:]] == [(0, "1.0")] * 2
     assert " *" not in says(*pair)[1].split("compared with")[1].split("\n- ")[0]
+
+
+def test_copies_in_folders_of_one_name_are_named_by_their_paths(tmp_path: Path, says: Says) -> None:
+    one = make_run(tmp_path / "here", "a", written(0.2))
+    two = make_run(tmp_path / "there", "a", written(0.9), loss="clamp")
+    assert one.name == two.name
+    code, out, _ = says(one, two, "--format", "csv", "--primary", "macro-f1")
+    assert code == 0
+    assert [row["system"] for row in rows_of(out)] == [str(one), str(two)]
+    assert f"\n{two} " in says(one, two)[1]
+
+
+def test_stages_of_one_run_are_two_methods(tmp_path: Path, says: Says) -> None:
+    run = make_run(tmp_path, "a", written(0.2))
+    with (run / "resolved.yaml").open("a") as file:
+        file.write("  late:" + (run / "resolved.yaml").read_text().split("  test:")[1])
+    shutil.copytree(run / "stages" / "test", run / "stages" / "late")
+    stages = [run / "stages" / name for name in ("test", "late")]
+    rows = rows_of(says(*stages, "--format", "csv", "--primary", "macro-f1")[1])
+    assert [row["system"] for row in rows] == [f"a/{run.name}/test", f"a/{run.name}/late"]
 
 
 def test_one_run_is_shown_without_a_comparison(runs: tuple[Path, Path], says: Says) -> None:
@@ -270,12 +317,132 @@ def test_column_names_of_files_can_be_given(tmp_path: Path, says: Says) -> None:
     assert "6 cases of 6 patients" in out
 
 
+def test_column_name_applies_to_the_files_that_have_it(tmp_path: Path, says: Says) -> None:
+    made = written(0.5, cases=6)
+    ours = make_file(tmp_path / "ours.json", made)
+    theirs = tmp_path / "theirs.csv"
+    rows = "".join(f'{p.case}.nii.gz,"{p.generated}","{p.reference}"\n' for p in made)
+    theirs.write_text("case,output,reference\n" + rows)
+    options = ("--column", "generated=output", "--primary", "bleu-4")
+    code, out, err = says(ours, theirs, *options)
+    assert (code, err) == (0, "")
+    assert "- 6 cases of 3 patients" in out
+    code, _, err = says(ours, theirs, "--column", "generated=outptu")
+    assert code == 2
+    assert f"--column generated=outptu: no column 'outptu' in {ours}, {theirs}" in err
+
+
+def test_references_of_a_file_serve_all_predictions(tmp_path: Path, says: Says) -> None:
+    made = written(0.5, cases=6)
+    references = tmp_path / "references.csv"
+    lines = "".join(f'{p.case}.nii.gz,"{p.reference}"\n' for p in made)
+    references.write_text("VolumeName,Findings_EN\n" + lines)
+    files = []
+    for name, rows in (("a", made), ("b", made[1:])):
+        files.append(tmp_path / f"{name}.csv")
+        texts = "".join(f'{p.case},"{p.generated}"\n' for p in rows)
+        files[-1].write_text("case,generated\n" + texts)
+    code, out, _ = says(*files, "--references", references, "--primary", "bleu-4")
+    assert code == 0
+    assert "- 6 cases of 6 patients" in out
+    assert "- b has no report for 1 of 6 cases: each counts as empty" in out
+    run = make_run(tmp_path, "run", made)
+    code, _, err = says(run, "--references", references)
+    assert code == 2
+    assert "--references is for files of predictions" in err
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex", "csv"])
+def test_one_file_is_refused_in_every_format(form: str, tmp_path: Path, says: Says) -> None:
+    file = make_file(tmp_path / "a.json", written(0.5, cases=6))
+    for given_files in ([file], [file, file]):
+        code, out, err = says(*given_files, "--format", form)
+        assert (code, out) == (2, "")
+        assert f"nothing to compare {file} with: name a second run or another file" in err
+        assert f"a table in {form} needs two systems" in err
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex"])
+def test_synthetic_data_is_said_in_each_table(
+    form: str, runs: tuple[Path, Path], says: Says
+) -> None:
+    out = says(*runs, "--format", form)[1]
+    words = "SYNTHETIC data: the scores say nothing about patients"
+    assert out.count(words) == (1 if form == "latex" else 2)
+    for run in runs:
+        file = run / "resolved.yaml"
+        file.write_text(file.read_text().replace("synthetic: true", "synthetic: false"))
+    assert "SYNTHETIC" not in says(*runs, "--format", form)[1]
+
+
+def test_csv_says_whether_data_is_synthetic(
+    runs: tuple[Path, Path], tmp_path: Path, says: Says
+) -> None:
+    assert {row["synthetic"] for row in rows_of(says(*runs, "--format", "csv")[1])} == {"1"}
+    for run in runs:
+        file = run / "resolved.yaml"
+        file.write_text(file.read_text().replace("synthetic: true", "synthetic: false"))
+    assert {row["synthetic"] for row in rows_of(says(*runs, "--format", "csv")[1])} == {"0"}
+    files = [make_file(tmp_path / f"{n}.json", written(0.5, cases=6)) for n in "ab"]
+    assert {row["synthetic"] for row in rows_of(says(*files, "--format", "csv")[1])} == {""}
+
+
+def test_ending_is_read_in_any_case_and_an_unknown_one_refused(
+    runs: tuple[Path, Path], tmp_path: Path, says: Says
+) -> None:
+    for ending, start in ((".CSV", "system,score"), (".txt", "run "), (".Md", "| run |")):
+        file = tmp_path / f"table{ending}"
+        assert says(*runs, "--out", file)[0] == 0
+        assert file.read_text().startswith(start)
+    for name in ("table.xlsx", "table"):
+        code, _, err = says(*runs, "--out", tmp_path / name)
+        assert code == 2
+        assert "use .txt (text), .md (markdown), .tex (latex), .csv (csv)" in err
+        assert not (tmp_path / name).exists()
+    assert says(*runs, "--out", tmp_path / "table", "--format", "csv")[0] == 0
+
+
+def test_rows_of_a_system_stay_below_it_in_markdown(runs: tuple[Path, Path], says: Says) -> None:
+    out = says(*runs, "--format", "markdown")[1]
+    assert "| &nbsp;&nbsp;minus poor | +0." in out
+    assert "| &nbsp;&nbsp;p (Holm) | " in out
+
+
+def test_mark_of_the_best_is_explained_only_where_it_is_used(
+    runs: tuple[Path, Path], tmp_path: Path, says: Says
+) -> None:
+    assert "- *: best value" in says(*runs)[1]
+    twin = make_run(tmp_path, "twin", written(0.1, cases=80), written(0.1, 1, 80), loss="clamp")
+    assert "best value" not in says(runs[0], twin)[1]
+
+
+def test_small_differences_have_the_digits_of_their_interval() -> None:
+    def system(name: str, value: float) -> Compared:
+        mean = SeedMean(value, value - 0.002, value + 0.002, 1, math.nan, math.nan, 0)
+        contrast = Contrast(-0.00412, -0.00431, -0.00388, 0.01, 0.01, 0, 0)
+        return Compared(name, {"x": mean}, {"x": contrast} if name == "b" else {})
+
+    column = Column("x", "x", "p|v1")
+    systems = (system("a", 0.5), system("b", 0.49588))
+    rows = dict(sheet(Comparison((column,), systems, {}, 3000, 3000, 2000, 10000)).rows)
+    assert rows["a (baseline)"][0].text == "0.5000 [0.4980, 0.5020]"
+    assert rows["  minus a"][0].text == "-0.00412 [-0.00431, -0.00388]"
+
+
+def test_scores_made_anew_are_told_from_those_of_the_runs(
+    runs: tuple[Path, Path], says: Says
+) -> None:
+    words = "these are the scores that the runs wrote; those below are made anew (--alike)"
+    assert words in says(*runs, "--alike")[1]
+    assert words not in says(*runs)[1]
+
+
 def test_file_without_references_is_an_error(tmp_path: Path, says: Says) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.jsonl").write_text('{"case": "1", "generated": "Clear."}\n')
     code, _, err = says(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     assert code == 2
-    assert "no column 'reference' for the reference" in err
+    assert "a.jsonl: no column 'reference'" in err
 
 
 def test_file_beside_a_run_is_scored_as_the_run(

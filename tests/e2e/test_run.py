@@ -290,8 +290,11 @@ def swept(
 
 def test_sweep_compares_its_variants(swept: tuple[Path, str]) -> None:
     folder, stdout = swept
-    header, *rows = stdout.splitlines()
+    first, *_, notes = stdout.rstrip().split("\n\n")
+    header, *rows = first.splitlines()
     assert header.split()[:3] == ["run", "tune.loss.beta", "bleu-1"]
+    assert notes.startswith("- SYNTHETIC data")
+    assert "- bleu-1, bleu-4: r2gen|corpus|" in notes
     assert [row.split()[1] for row in rows] == ["0.0", "0.1"]
     assert len(list(folder.glob("*/*/report.html"))) == 2
 
@@ -323,15 +326,17 @@ def test_compare_shows_what_differs(
     assert code == 0
     assert "SYNTHETIC" in err
     overview, compared = out.split("\n\ncompared with ")
-    header, _, *rows = [line.strip("| ").split(" | ") for line in overview.splitlines()]
+    table, *_, notes = overview.split("\n\n")
+    header, _, *rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
     assert header[:2] == ["run", "tune.loss.beta"]
     assert sorted(row[1] for row in rows) == ["0.0", "0.1", "0.1"]
     scores: dict[str, list[str]] = {}
     for row in rows:  # the two of one beta are the same run made twice
         assert scores.setdefault(row[1], row[2:]) == row[2:]
-    # Two recipes are left: the two runs of one of them are the same seed, so the later counts.
+    # Two recipes are left: two runs have one recipe and seed, of which the first counts.
+    assert notes.count("is left out of means and comparisons") == 1
     assert "| system | macro F1 | grounded gain | BLEU-4 |" in compared
-    assert compared.count("| p (Holm) |") == 1
+    assert compared.count("p (Holm) |") == 1
     assert "- 10 cases of " in compared
     code, out, _ = says("compare", finished.folder)
     assert code == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 import ctfw.page.build
 from ctfw.engine.launch import checked, create, find_runs, reopen
-from ctfw.engine.run import run_recipe
+from ctfw.engine.run import quiet_libraries, run_recipe
 from ctfw.errors import BadData, RecipeInvalid, UserError
 from ctfw.plugins import Plugins, load_plugins
 from ctfw.runs.directory import RunDirectory
@@ -242,3 +244,18 @@ def test_launcher_that_tells_too_little_is_told_of(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match=r"but RANK, LOCAL_RANK, .*ctfw run --nproc"):
         run_recipe(recipe, plugins, run)
+
+
+def test_nothing_of_deepspeed_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet_libraries()
+    logger = logging.getLogger("DeepSpeed")  # as deepspeed/utils/logging.py makes it, later
+    handler = logging.StreamHandler(stream=sys.stdout)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        logger.warning("Setting accelerator to CPU.")
+    finally:
+        logger.removeHandler(handler)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "Setting accelerator to CPU.\n"

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scored_runs import LABELER, make_file, make_run, written
 
 from ctfw.errors import UserError
 from ctfw.plugins import Plugins, load_plugins
-from ctfw.runs.alike import Method, common_cases, compare_methods, patients_of, unusable
+from ctfw.runs.alike import ANEW, Method, common_cases, compare_methods, patients_of, unusable
+from ctfw.runs.compare import GAIN, RELIANCE
 from ctfw.runs.files import read_json, write_json, write_text
 from ctfw.runs.scorers import Scorer, run_scorer
-from ctfw.runs.systems import GAIN, RELIANCE, Source, read_file, read_per_case, read_run
+from ctfw.runs.spelling import spelling
+from ctfw.runs.systems import Source, read_file, read_per_case, read_run
+from ctfw.scoring.predictions import bare
 from ctfw.types import Prediction
 
 
@@ -124,6 +129,91 @@ def test_likelihood_reliance_is_the_mean_difference_of_the_likelihoods(
     assert "another patient's image minus own" in found[RELIANCE].protocol
 
 
+def with_likelihoods(run: Path, predictions: Sequence[Prediction], reliance: float) -> Path:
+    """A run that lost 1 nat per token of each case with another's image; its per_case.csv."""
+    rows = [f"{p.case},1,2,0.5" for p in predictions]
+    with_per_case(run, "case,nll-own,nll-another,nll-blank", rows, {})
+    stage = run / "stages" / "test"
+    facts = read_json(stage / "scores.json")
+    facts["reliance"] = {"likelihood": {"another": {"value": reliance, "low": 0, "high": 2}}}
+    write_json(stage / "scores.json", facts)
+    return stage / "per_case.csv"
+
+
+def test_cut_numbers_per_case_are_refused_and_not_averaged(
+    tmp_path: Path, plugins: Plugins
+) -> None:
+    made = written(0.7)
+    runs = {n: make_run(tmp_path, n, made) for n in ("a", "b")}
+    file, _ = (with_likelihoods(run, made, 1.0) for run in runs.values())
+    comparison, notes = compare_methods(methods(plugins, **runs), [RELIANCE])
+    assert (comparison.systems[0].means[RELIANCE].value, notes) == (1.0, [])
+    whole = file.read_text()
+    write_text(file, whole[: whole.index("case-9,") + len("case-9,1")])
+    with pytest.raises(
+        UserError,
+        match=r"(?s)no such score in a\n.*per_case\.csv has no whole row for 15 of 24 cases, the "
+        r"first is 'case-9': it was cut",
+    ) as refused:
+        compare_methods(methods(plugins, **runs), [RELIANCE])
+    assert "did you mean" not in str(refused.value)
+    assert ANEW not in str(refused.value)
+    write_text(file, "")
+    with pytest.raises(UserError, match=r"no whole row for 24 of 24 cases"):
+        compare_methods(methods(plugins, **runs), [RELIANCE])
+    assert compare_methods(methods(plugins, **runs), ["macro-f1"])[0].cases == 24
+
+
+def test_likelihood_reliance_that_is_not_what_the_run_wrote_is_told(
+    tmp_path: Path, plugins: Plugins
+) -> None:
+    made = written(0.7)
+    runs = {n: make_run(tmp_path, n, made) for n in ("a", "b")}
+    for run, value in zip(runs.values(), (1.5, 1.0), strict=True):
+        with_likelihoods(run, made, value)
+    _, notes = compare_methods(methods(plugins, **runs), [RELIANCE])
+    assert notes == [
+        f"a: {RELIANCE} was 1.5000 in the run and is 1.0000 when its reports are scored"
+    ]
+
+
+def test_cases_without_a_number_are_counted(tmp_path: Path, plugins: Plugins) -> None:
+    made = written(0.7)
+    runs = {n: make_run(tmp_path, n, made) for n in ("a", "b")}
+    file, _ = (with_likelihoods(run, made, 1.0) for run in runs.values())
+    write_text(file, file.read_text().replace("case-3,1,", "case-3,,"))
+    _, notes = compare_methods(methods(plugins, **runs), [RELIANCE])
+    assert notes == [f"{RELIANCE}: 1 of 24 cases of a have no number and are left out of its mean"]
+
+
+def test_cases_that_differ_in_folder_and_extension_are_the_same(
+    tmp_path: Path, plugins: Plugins
+) -> None:
+    made = written(0.7)
+    spelt = [replace(p, case=f"test/{p.case}.nii.gz") for p in made]
+    runs = {"a": make_run(tmp_path, "a", made), "b": make_run(tmp_path, "b", spelt)}
+    for run, rows in zip(runs.values(), (made, spelt), strict=True):
+        with_likelihoods(run, rows, 1.0)
+    comparison, _ = compare_methods(methods(plugins, **runs), ["macro-f1", RELIANCE])
+    assert comparison.cases == 24
+    assert comparison.systems[1].contrasts["macro-f1"].value == 0
+    assert comparison.systems[1].contrasts[RELIANCE].value == 0
+
+
+@given(
+    st.sets(
+        st.sampled_from([f"{f}{n}{e}" for f in ("", "x/") for n in "abc" for e in ("", ".nii")])
+    )
+)
+def test_spelling_never_joins_two_cases(cases: set[str]) -> None:
+    known = ["a", "x/b.nii", "y/b.nii", "c.nii.gz"]
+    meant = spelling(sorted(cases), known)
+    now = [meant.get(case, case) for case in sorted(cases)]
+    assert len(set(now)) == len(now)
+    assert set(meant.values()) <= {"a", "c.nii.gz"}
+    assert all(bare(case) == bare(other) for case, other in meant.items())
+
+
 def test_labels_stored_with_the_run_are_used_and_a_scorer_replaces_them(
     tmp_path: Path, plugins: Plugins
 ) -> None:
@@ -155,7 +245,8 @@ def test_metric_of_another_revision_is_told_and_unpinned_by_a_scorer(
     run = make_run(tmp_path, "a", made, metrics=["{use: ctfw/bleu@99}", "accuracy"])
     read = source(run, plugins)
     assert set(read.scores([p.case for p in made])) >= {"macro-f1"}
-    (problem,) = unusable([Method("a", (read,))])
+    problem, advice = unusable([Method("a", (read,))])
+    assert advice == ANEW
     assert "revision 99 is asked for" in problem
     assert set(run_scorer(run / "stages" / "test", plugins).metrics) == {"bleu", "accuracy"}
     with pytest.raises(UserError, match=r"(?s)no such score in a, b.*revision 99.*--alike"):
@@ -169,7 +260,7 @@ def test_metric_that_cannot_score_leaves_the_others(tmp_path: Path, plugins: Plu
     found = read.scores([p.case for p in made])
     assert "bleu-4" in found
     assert "macro-f1" not in found
-    assert len(unusable([Method("a", (read,))])) == 1
+    assert unusable([Method("a", (read,))])[1:] == [ANEW]
 
 
 def test_two_metrics_with_one_value_keep_a_name_each(tmp_path: Path, plugins: Plugins) -> None:

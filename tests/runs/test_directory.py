@@ -10,7 +10,7 @@ import pytest
 
 from ctfw.errors import BadCheckpoint, UserError
 from ctfw.runs.directory import RunDirectory, checkpoint_of, write_pointer
-from ctfw.runs.files import read_lines, write_json
+from ctfw.runs.files import read_lines, write_json, write_text
 
 
 def test_name_holds_time_and_hash(tmp_path: Path) -> None:
@@ -78,16 +78,81 @@ def checkpoint(stage: Path, step: int, *pointers: str) -> Path:
     return folder
 
 
+STAGES = """\
+ctfw: 1
+stages:
+  see: {use: ctfw/vision-warmup@1}
+  tune: {use: ctfw/finetune@1, start_from: see/best}
+"""
+TEST = "  test: {{use: ctfw/report@1, start_from: {start}, metrics: [{{use: ctfw/bleu@2}}]}}\n"
+
+
+def run_of_stages(folder: Path, start: str = "tune/best") -> Path:
+    write_text(folder / "resolved.yaml", STAGES + (TEST.format(start=start) if start else ""))
+    return folder
+
+
 def test_checkpoint_is_found_from_checkpoint_stage_and_run(tmp_path: Path) -> None:
-    see = checkpoint(tmp_path / "stages" / "see", 4, "best", "last")
-    os.utime(tmp_path / "stages" / "see" / "checkpoints" / "best", (1, 1))
-    best = checkpoint(tmp_path / "stages" / "tune", 2, "best")
-    last = checkpoint(tmp_path / "stages" / "tune", 6, "last")
+    run = run_of_stages(tmp_path)
+    best = checkpoint(run / "stages" / "tune", 2, "best")
+    last = checkpoint(run / "stages" / "tune", 6, "last")
+    see = checkpoint(run / "stages" / "see", 4, "best", "last")  # written last: a time is no order
     assert checkpoint_of(best) == best
-    assert checkpoint_of(tmp_path / "stages" / "tune") == best
-    assert checkpoint_of(tmp_path / "stages" / "tune", "last") == last
-    assert checkpoint_of(tmp_path) == best  # of the stage that came last
-    assert checkpoint_of(tmp_path / "stages" / "see") == see
+    assert checkpoint_of(run / "stages" / "tune") == best
+    assert checkpoint_of(run / "stages" / "tune", "last") == last
+    assert checkpoint_of(run) == best
+    assert checkpoint_of(run / "stages" / "see") == see
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [("see/best", "see"), ("tune/last", "tune"), ("tune", "tune"), ("", "tune")],
+)
+def test_model_of_a_run_is_the_one_that_its_reports_come_from(
+    start: str, expected: str, tmp_path: Path
+) -> None:
+    run = run_of_stages(tmp_path, start)
+    made = {name: checkpoint(run / "stages" / name, 3, "best", "last") for name in ("tune", "see")}
+    assert checkpoint_of(run) == made[expected]
+
+
+def test_model_of_a_run_may_lie_outside_of_it(tmp_path: Path) -> None:
+    outside = checkpoint(tmp_path / "elsewhere", 1)
+    run = run_of_stages(tmp_path / "run", str(outside))
+    checkpoint(run / "stages" / "tune", 3, "best")
+    assert checkpoint_of(run) == outside
+
+
+@pytest.mark.parametrize("start", ["tune/best", ""])
+def test_run_without_its_own_checkpoint_is_refused_and_not_taken_for_the_warm_up(
+    start: str, tmp_path: Path
+) -> None:
+    run = run_of_stages(tmp_path, start)
+    checkpoint(run / "stages" / "see", 4, "best")
+    write_json(run / "stages" / "see" / "done.json", {})
+    with pytest.raises(BadCheckpoint) as caught:
+        checkpoint_of(run)
+    stages = run / "stages"
+    assert str(caught.value) == (
+        f"{run}: its model is that of stage 'tune', and there is no "
+        f"{stages / 'tune' / 'checkpoints' / 'best'}; to take another one, name it: "
+        f"{stages / 'see'}"
+    )
+
+
+def test_last_stage_that_leaves_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    run = run_of_stages(tmp_path, "")
+    see = checkpoint(run / "stages" / "see", 4, "best")
+    write_json(run / "stages" / "tune" / "done.json", {})
+    assert checkpoint_of(run) == see
+
+
+def test_folder_of_a_recipe_means_its_newest_run(tmp_path: Path) -> None:
+    old, new = (run_of_stages(tmp_path / f"2026010{day}-000000-abc") for day in (1, 2))
+    best = checkpoint(new / "stages" / "tune", 2, "best")
+    checkpoint(old / "stages" / "tune", 2, "best")
+    assert RunDirectory.open(tmp_path).path == new
+    assert checkpoint_of(tmp_path) == best
 
 
 def test_place_without_a_checkpoint_is_refused(tmp_path: Path) -> None:

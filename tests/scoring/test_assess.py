@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 
 from ctfw.component import Block
+from ctfw.errors import BadData
 from ctfw.plugins import load_plugins
 from ctfw.runs.files import clean
-from ctfw.scoring.assess import ROW_LABELS, Assessment, as_json, assess, with_labels
+from ctfw.scoring.assess import Assessment, as_json, assess, with_labels
 from ctfw.scoring.facts import fingerprint, generation_facts, most_frequent, per_case_csv
+from ctfw.scoring.likelihood import ReferenceNLL, marks
+from ctfw.scoring.row_labels import ROW_LABELS
 from ctfw.types import Case, Prediction
 
 REPORTS = {
@@ -112,12 +115,75 @@ def test_json_can_be_written_and_names_its_rows(perfect: Assessment) -> None:
 
 
 def test_csv_has_a_row_per_case(perfect: Assessment) -> None:
-    nll = {"own": np.linspace(0, 1, 12), "another": np.ones(12)}
-    rows = list(csv.DictReader(io.StringIO(per_case_csv(perfect, nll))))
+    rows = list(csv.DictReader(io.StringIO(per_case_csv(perfect))))
     assert [row["case"] for row in rows] == [f"c{i}" for i in range(12)]
-    assert float(rows[11]["nll-own"]) == 1.0
+    assert [float(row["nll-another"]) for row in rows] == list(range(12))
     assert all(row["finish"] == "stop" for row in rows)
     assert len(rows[0]) > 5
+
+
+def test_csv_marks_synthetic_data_and_guards_ids(perfect: Assessment) -> None:
+    first = replace(perfect.predictions[0], case="=1+1", patient="@SUM(A1)")
+    named = replace(perfect, predictions=[first, *perfect.predictions[1:]])
+    rows = list(csv.DictReader(io.StringIO(per_case_csv(named, synthetic=True))))
+    assert (rows[0]["case"], rows[0]["patient"]) == ("'=1+1", "'@SUM(A1)")
+    assert rows[1]["case"] == "c1"
+    assert {row["synthetic"] for row in rows} == {"1"}
+    assert "synthetic" not in per_case_csv(perfect)
+
+
+def test_csv_has_likelihoods_by_group_where_tokens_are_known(labeler: Any) -> None:
+    text = "A lung nodule is seen. No pleural effusion."
+    spans = np.array([[0, 22], [22, 42], [42, 43], [43, 43]])
+    made = [Prediction("a", "a", "x", text), Prediction("b", "b", "x", text)]
+    values = {"own": np.array([1.0, 2.0, 3.0, 4.0]), "noise": np.array([4.0, 2.0, 2.0, 0.0])}
+    tokens = ReferenceNLL(
+        {name: [each, each] for name, each in values.items()}, [marks(text, spans, labeler)] * 2
+    )
+    found = assess(made, {}, labeler, tokens=tokens, resamples=100)
+    (row, _) = csv.DictReader(io.StringIO(per_case_csv(found)))
+    assert (row["nll-own"], row["nll-noise"]) == ("2.5", "2.0")
+    assert (row["positive-nll-own"], row["positive-nll-noise"]) == ("1.0", "4.0")
+    assert (row["negative-nll-own"], row["sided-nll-own"]) == ("2.5", "nan")
+
+
+def test_image_without_any_likelihood_has_no_column(metrics: dict[str, Any], labeler: Any) -> None:
+    nll = {"own": np.full(12, np.nan), "another": np.full(12, np.nan)}
+    found = assess(predicted(["none"] * 12), metrics, labeler, nll=nll, resamples=100)
+    assert "nll-" not in per_case_csv(found)
+
+
+def test_reports_under_another_image_are_paired_by_case(
+    metrics: dict[str, Any], labeler: Any, train: list[Case], perfect: Assessment
+) -> None:
+    own, other = predicted(list(REPORTS) * 3), predicted(["none", "nodule", "both"] * 4)
+    expected = assess(own, metrics, labeler, train, other, resamples=100)
+    found = assess(own, metrics, labeler, train, other[::-1], resamples=100)
+    assert found.grounded_gain == expected.grounded_gain
+    assert [p.case for p in found.another] == [p.case for p in own]
+
+
+@pytest.mark.parametrize("cut", ["own", "another"])
+def test_reports_of_other_cases_are_refused_with_the_file(
+    cut: str, metrics: dict[str, Any], labeler: Any
+) -> None:
+    own, other = predicted(list(REPORTS) * 3), predicted(["none"] * 12)
+    given = (own[:6], other) if cut == "own" else (own, other[:6])
+    files = ("predictions.jsonl", "predictions.another.jsonl")
+    lacks, whole = files if cut == "own" else files[::-1]
+    with pytest.raises(BadData) as caught:
+        assess(given[0], metrics, labeler, (), given[1], resamples=100)
+    assert str(caught.value) == (
+        f"{lacks} lacks 6 of the 12 cases of {whole}, the first is 'c6': it was cut, or is of "
+        "another run. Bring it back from a copy, or remove predictions.another.jsonl to score "
+        "without that image"
+    )
+
+
+def test_likelihoods_of_other_cases_are_refused(metrics: dict[str, Any], labeler: Any) -> None:
+    nll = {"own": np.ones(12), "another": np.ones(12)}
+    with pytest.raises(BadData, match=r"likelihoods \(nll-own\) of 12 cases and predictions.jsonl"):
+        assess(predicted(["none"] * 12)[:6], metrics, labeler, nll=nll, resamples=100)
 
 
 def test_without_training_reports_the_table_says_so(metrics: dict[str, Any], labeler: Any) -> None:

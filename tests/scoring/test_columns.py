@@ -117,6 +117,7 @@ def test_two_protocols_of_one_metric_have_a_column_per_case_each() -> None:
     class Assessed:
         predictions = (Prediction("1", "p", "", ""), Prediction("2", "q", "", ""))
         scores: ClassVar = {"model": {"bleu": made(0.2, "r2gen"), "bleu-2": made(0.3, "vlm3d")}}
+        nll: ClassVar[dict[str, np.ndarray]] = {}
 
     header, first, _ = per_case_csv(cast(Assessment, Assessed)).splitlines()
     assert header == "case,patient,finish,bleu-4,bleu-4@vlm3d"

@@ -132,3 +132,12 @@ def test_numbers_are_those_of_the_assessment() -> None:
     assert reasons([parse("distinct_share < 0.8"), parse("empty_share > 0")], numbers) == [
         "distinct_share < 0.8: distinct_share is 0.750"
     ]
+
+
+@pytest.mark.parametrize("name", ["distinct_share", "truncated-share", "empty_share"])
+@pytest.mark.parametrize("end", [".low", ".high"])
+def test_share_without_an_interval_is_refused_at_once(name: str, end: str) -> None:
+    plain = name.replace("-", "_")
+    with pytest.raises(ValueError, match=f"{plain} has no interval; write {plain} < 0.9"):
+        parse(f"{name}{end} < 0.9")
+    assert parse(f"{name} < 0.9").end == ""

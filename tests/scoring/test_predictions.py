@@ -178,3 +178,15 @@ def test_row_with_another_number_of_fields_is_refused(
     file.write_text(f"case,generated,reference\n{row}\n")
     with pytest.raises(BadData, match=rf"csv:2: {fields} fields for 3 columns; put texts"):
         read_predictions(file)
+
+
+def test_synthetic_reports_are_marked_and_read_all_the_same(tmp_path: Path) -> None:
+    plain, marked = tmp_path / "plain.jsonl", tmp_path / "marked.jsonl"
+    write_predictions(plain, ROWS)
+    write_predictions(marked, ROWS, synthetic=True)
+    assert all(
+        json.loads(line)["synthetic"] is True for line in marked.read_text().strip().split("\n")
+    )
+    assert "synthetic" not in plain.read_text()
+    assert [p.case for p in read_predictions(marked)] == [p.case for p in read_predictions(plain)]
+    assert [p.generated for p in read_predictions(marked)] == [p.generated for p in ROWS]

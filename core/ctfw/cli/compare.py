@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ctfw.cli.comparison import Format, in_csv, in_latex, in_markdown, in_text, sheet
-from ctfw.cli.options import columns as aligned
+from ctfw.cli.overview import overview
 from ctfw.errors import UserError
-from ctfw.runs.compare import (
-    Outcome,
-    by_seed,
-    columns,
-    differing,
-    is_stage,
-    newest,
-    read_outcome,
-    report_stage,
-)
+from ctfw.plugins import load_plugins
+from ctfw.runs.compare import Outcome, is_stage, newest, read_outcome, report_stage
 
 if TYPE_CHECKING:
     from ctfw.scoring.comparison import Comparison
 
-WIDEST = 28
-_ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
+SYNTHETIC = "SYNTHETIC data: the scores say nothing about patients"
+ENDINGS: dict[str, Format] = {
+    ".txt": "text", ".md": "markdown", ".tex": "latex", ".csv": "csv",
+}  # fmt: skip
 
 
 def compare(
@@ -55,11 +48,22 @@ def compare(
     ] = False,
     names: Annotated[
         list[str] | None,
-        typer.Option("--column", metavar="FIELD=NAME", help="Name of a column in the files."),
+        typer.Option(
+            "--column",
+            metavar="FIELD=NAME",
+            help="Name of a column in the files that have one of that name; may be repeated.",
+        ),
+    ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option("--references", metavar="FILE", help="References, when the files have none."),
     ] = None,
     form: Annotated[
         Format | None,
-        typer.Option("--format", help="text (default), markdown, latex or csv; --out tells too."),
+        typer.Option(
+            "--format",
+            help="text (default), markdown, latex or csv; the ending of --out tells too.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the tables to this file.")
@@ -68,19 +72,22 @@ def compare(
     """Compare runs and other systems: settings, scores, differences with intervals and p-values.
 
     Needs the predictions and scores alone, no model. Runs that differ in the seed alone count as
-    one method.
+    one method; paths, devices and worker counts do not count as differences.
     """
-    from ctfw.cli.compared import compared
+    from ctfw.cli.compared import Request, compared
+    from ctfw.cli.score_file import read_columns
     from ctfw.runs.files import write_text
 
+    chosen = form or _form_of(out)
+    plugins = load_plugins()
     paths = _once([*([baseline] if baseline else []), *runs])
-    outcomes = {path: read_outcome(path) for path in paths if not path.is_file()}
+    outcomes = {p: read_outcome(p, plugins.catalog) for p in paths if not p.is_file()}
     _warn(list(outcomes.values()))
     if baseline in outcomes and report_stage(baseline) is None:
         raise UserError(f"--baseline {baseline} has no predictions yet to compare with")
-    found = compared(paths, outcomes, primary, alike, names or [])
-    chosen: Any = form or _ENDINGS.get(out.suffix if out else "", "text")
-    text = tables(list(outcomes.values()), found, chosen)
+    request = Request(tuple(primary or ()), alike, read_columns(names or []), references)
+    found = compared(paths, outcomes, request, plugins)
+    text = tables(list(outcomes.values()), found, chosen, alike)
     if out is None:
         print(text)
     else:
@@ -89,126 +96,83 @@ def compare(
 
 
 def tables(
-    outcomes: Sequence[Outcome], found: tuple[Comparison, list[str]] | None, form: Format
+    outcomes: Sequence[Outcome],
+    found: tuple[Comparison, list[str]] | None,
+    form: Format,
+    alike: bool = False,
 ) -> str:
     """All tables in one format; CSV and LaTeX hold the comparison alone.
 
-    Raises UserError when these need a comparison and there is none.
+    alike  whether the comparison was scored anew, unlike the table of the runs
+
+    Raises UserError where there is nothing to show: no run, or no comparison for CSV and LaTeX.
     """
-    if form in ("csv", "latex"):
-        if found is None:
-            raise UserError(f"a table in {form} needs two systems that have predictions")
-        return in_csv(found[0]) if form == "csv" else in_latex(sheet(*found))
-    parts = overview(outcomes, markdown=form == "markdown") if outcomes else []
+    if found is None and (form in ("csv", "latex") or not outcomes):
+        raise UserError(f"a table in {form} needs two systems that have predictions")
+    made = [outcome.synthetic for outcome in outcomes]
+    if form == "csv":
+        assert found is not None
+        return in_csv(found[0], any(made) if made else None)
+    marked = [SYNTHETIC] if any(made) else []
+    markdown = form == "markdown"
+    parts: list[str] = []
+    if outcomes and form != "latex":
+        anew = ["these are the scores that the runs wrote; those below are made anew (--alike)"]
+        parts = overview(outcomes, [*marked, *anew * (alike and found is not None)], markdown)
     if found is not None:
         comparison, notes = found
+        if form == "latex":
+            return in_latex(sheet(comparison, [*marked, *notes]))
+        table = sheet(comparison, [*marked, *notes], "bold" if markdown else "*")
         title = f"compared with {comparison.systems[0].name}"
-        made = (
-            in_text(sheet(comparison, notes, "*"))
-            if form == "text"
-            else in_markdown(sheet(comparison, notes))
-        )
-        parts += [f"{title}\n{made}" if form == "text" else f"{title}\n\n{made}"]
+        parts += [f"{title}\n\n{in_markdown(table)}" if markdown else f"{title}\n{in_text(table)}"]
     return "\n\n".join(parts)
 
 
 def print_comparison(runs: Sequence[Path]) -> None:
     """The table of runs; runs that differ in the seed alone are averaged in a second one."""
-    outcomes = [read_outcome(path) for path in runs]
+    catalog = load_plugins().catalog
+    outcomes = [read_outcome(path, catalog) for path in runs]
     if not outcomes:
         raise UserError("no runs to compare")
     _warn(outcomes)
-    print("\n\n".join(overview(outcomes, markdown=False)))
+    marked = [SYNTHETIC] if any(outcome.synthetic for outcome in outcomes) else []
+    print("\n\n".join(overview(outcomes, marked, markdown=False)))
 
 
-def overview(outcomes: Sequence[Outcome], *, markdown: bool) -> list[str]:
-    """What the runs differ in with their scores, and means over seeds where there are several."""
-    settings, scores = shown_settings(outcomes), columns(outcomes)
-    header = ["run", *_header(settings), *scores]
-    body = [
-        [f"{outcome.name}/{outcome.path.name}" + _state(outcome)]
-        + [_setting(outcome.settings.get(key)) for key in settings]
-        + [_score(outcome, name) for name in scores]
-        for outcome in outcomes
-    ]
-    parts = [_table(header, body, markdown)]
-    groups = by_seed(outcomes)
-    if any(len(group.members) > 1 for group in groups):
-        own = [key for key in settings if key != "seed"]
-        rows = [
-            [name_of(group.members), str(len(group.members))]
-            + [_setting(group.settings.get(key)) for key in own]
-            + [_mean(group.mean(name), len(group.members)) for name in scores]
-            for group in groups
-        ]
-        table = _table(["runs", "seeds", *_header(own), *scores], rows, markdown)
-        gap = "\n\n" if markdown else "\n"
-        parts.append(f"mean over seeds (standard deviation){gap}{table}")
-    return parts
-
-
-def shown_settings(outcomes: Sequence[Outcome]) -> list[str]:
-    """Settings that differ; of a block whose `use` differs, the `use` stands for the rest."""
-    keys = differing(outcomes)
-    swapped = [key.removesuffix("use") for key in keys if key.endswith(".use")]
-    return [
-        key
-        for key in keys
-        if key.endswith(".use")
-        or not (f"{key}.use" in keys or any(key.startswith(prefix) for prefix in swapped))
-    ]
-
-
-def name_of(members: Sequence[Outcome]) -> str:
-    """The name that the members share, without what a sweep adds for the seed."""
-    return re.sub(r"-seed=?\d+", "", members[0].name)
+def _form_of(out: Path | None) -> Format:
+    """The format that the ending of a file means. Raises UserError for any other ending."""
+    if out is None:
+        return "text"
+    found = ENDINGS.get(out.suffix.lower())
+    if found is None:
+        known = ", ".join(f"{ending} ({form})" for ending, form in ENDINGS.items())
+        what = f"the ending {out.suffix}" if out.suffix else "a name without an ending"
+        raise UserError(
+            f"--out {out}: {what} says no format; use {known}, or say the format with --format"
+        )
+    return found
 
 
 def _once(paths: Sequence[Path]) -> list[Path]:
-    """Each run once, although a recipe's folder may stand for it as well."""
+    """Each run once, although a recipe's folder or its stage may stand for it as well."""
     found: dict[Path, Path] = {}
     for path in paths:
-        plain = path.is_file() or is_stage(path)
-        found.setdefault((path if plain else newest(path)).resolve(), path)
+        found.setdefault(_means(path), path)
     return list(found.values())
+
+
+def _means(path: Path) -> Path:
+    """The file, or the stage with the predictions; the run where there is none or are several."""
+    if path.is_file() or is_stage(path):
+        return path.resolve()
+    run = newest(path)
+    stages = list(run.glob("stages/*/predictions.jsonl"))
+    return (stages[0].parent if len(stages) == 1 else run).resolve()
 
 
 def _warn(outcomes: Sequence[Outcome]) -> None:
     if any(outcome.synthetic for outcome in outcomes):
-        print("SYNTHETIC data: the scores say nothing about patients", file=sys.stderr)
-
-
-def _header(keys: Sequence[str]) -> list[str]:
-    """`tune.negatives` for `stages.tune.negatives.use`."""
-    return [key.removeprefix("stages.").removesuffix(".use") for key in keys]
-
-
-def _state(outcome: Outcome) -> str:
-    return "" if outcome.state == "finished" else f" ({outcome.state or 'unknown'})"
-
-
-def _setting(value: Any) -> str:
-    text = "none" if value is None else str(value)
-    text = text.removeprefix("ctfw/").removesuffix("@1")
-    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
-
-
-def _score(outcome: Outcome, name: str) -> str:
-    value, low, high = outcome.scores.get(name, (None, None, None))
-    if value is None:
-        return "–"
-    span = f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else ""
-    return f"{value:.3f}{span}"
-
-
-def _mean(pair: tuple[float, float] | None, seeds: int) -> str:
-    if pair is None:
-        return "–"
-    return f"{pair[0]:.3f} ({pair[1]:.3f})" if seeds > 1 else f"{pair[0]:.3f}"
-
-
-def _table(header: list[str], rows: list[list[str]], markdown: bool) -> str:
-    if not markdown:
-        return aligned([header, *rows])
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        print(SYNTHETIC, file=sys.stderr)
+    for words in dict.fromkeys(o.changed for o in outcomes if o.changed):
+        print(words, file=sys.stderr)

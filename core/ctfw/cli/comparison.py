@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Literal, NamedTuple
 
 from ctfw.cli.comparison_rules import rules
+from ctfw.cli.layout import blocks, digits_of, listed, markdown_table
 from ctfw.cli.options import columns as aligned
 from ctfw.scoring.comparison import Compared, Comparison
 
 Format = Literal["text", "markdown", "latex", "csv"]
 NONE = "–"
+BASELINE = " (baseline)"
 
 
 class Cell(NamedTuple):
@@ -40,7 +42,7 @@ def sheet(comparison: Comparison, left_out: Sequence[str] = (), mark: str = "bol
     baseline = comparison.systems[0].name
     rows: list[tuple[str, list[Cell]]] = []
     for system in comparison.systems:
-        title = system.name + (" (baseline)" if system.name == baseline else "")
+        title = system.name + (BASELINE if system.name == baseline else "")
         best = {name for name, those in comparison.best.items() if those == system.name}
         rows.append((title, _cells(comparison, system, _value, best)))
         if (seeds := max(mean.seeds for mean in system.means.values())) > 1:
@@ -55,23 +57,39 @@ def sheet(comparison: Comparison, left_out: Sequence[str] = (), mark: str = "bol
 
 def in_text(table: Sheet) -> str:
     """Aligned columns; the best values have a star."""
-    rows = [(name, *(c.text + " *" * c.best for c in cells)) for name, cells in table.rows]
-    return "\n".join([aligned([table.header, *rows]), *(f"- {note}" for note in table.notes)])
+    rows = [table.header, *([name, *_starred(cells)] for name, cells in table.rows)]
+    return "\n\n".join(map(aligned, blocks(rows))) + "\n" + listed(table.notes, markdown=False)
+
+
+def _starred(cells: Sequence[Cell]) -> list[str]:
+    return [cell.text + " *" * cell.best for cell in cells]
 
 
 def in_markdown(table: Sheet) -> str:
-    """A Markdown table, the best values bold, the notes as a list."""
+    """A Markdown table, the best values bold, the notes as a list.
+
+    A row that belongs to the one above starts with blanks that Markdown keeps.
+    """
     rows = [
-        [_pipe(name.strip()), *(f"**{c.text}**" if c.best else c.text for c in cells)]
+        [_INSET * name.startswith(" ") + name.strip(), *(_bold(cell) for cell in cells)]
         for name, cells in table.rows
     ]
-    lines = [table.header, ["---", *["---:"] * (len(table.header) - 1)], *rows]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return text + "\n\n" + "\n".join(f"- {_pipe(note)}" for note in table.notes)
+    text = markdown_table([table.header, *rows], right=True)
+    return text + "\n\n" + listed(table.notes, markdown=True)
+
+
+_INSET = "&nbsp;&nbsp;"
+
+
+def _bold(cell: Cell) -> str:
+    return f"**{cell.text}**" if cell.best else cell.text
 
 
 def in_latex(table: Sheet) -> str:
-    """A table for booktabs, the best values bold, the notes beneath."""
+    """A table for booktabs, the best values bold, the notes beneath.
+
+    Signatures can be broken between their parts, so that they fit into a column of text.
+    """
     head = " & ".join(escaped(name) for name in table.header)
     body = []
     for name, cells in table.rows:
@@ -79,12 +97,18 @@ def in_latex(table: Sheet) -> str:
         inset = r"\quad " if name.startswith(" ") else "{}" * name.startswith(("[", "*"))
         texts = [rf"\textbf{{{_number(c.text)}}}" if c.best else _number(c.text) for c in cells]
         body.append(" & ".join([inset + escaped(name.strip()), *texts]) + r" \\")
-    notes = [escaped(note) + r" \par" for note in table.notes]
+    notes = [
+        escaped(note).replace(r"\textbar{}", r"\textbar{}\allowbreak{}") + r" \par"
+        for note in table.notes
+    ]
+    baseline = table.rows[0][0].removesuffix(BASELINE)
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
+            rf"\caption{{Scores, and differences to {escaped(baseline)}.}}",
+            r"\label{tab:ctfw-compare}",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
             head + r" \\",
@@ -99,8 +123,11 @@ def in_latex(table: Sheet) -> str:
     )
 
 
-def in_csv(comparison: Comparison) -> str:
-    """One line per system and score; what is undefined is empty."""
+def in_csv(comparison: Comparison, synthetic: bool | None = None) -> str:
+    """One line per system and score; what is undefined is empty.
+
+    synthetic  whether the reports are of synthetic scans; None where nobody knows
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_FIELDS)
@@ -112,6 +139,7 @@ def in_csv(comparison: Comparison) -> str:
             row = [system.name, column.name, column.protocol, *mean[:6], int(best)]
             tail = [baseline, *contrast[:5]] if contrast else [""] * 6
             row += [*tail, comparison.cases, comparison.patients]
+            row.append("" if synthetic is None else int(synthetic))
             writer.writerow(["" if isinstance(x, float) and math.isnan(x) else x for x in row])
     return text.getvalue().rstrip("\n")
 
@@ -119,7 +147,7 @@ def in_csv(comparison: Comparison) -> str:
 _FIELDS = (
     "system", "score", "protocol", "value", "low", "high", "seeds", "sd_seeds", "sd_patients",
     "best", "baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "cases",
-    "patients",
+    "patients", "synthetic",
 )  # fmt: skip
 
 
@@ -156,7 +184,7 @@ def _value(system: Compared, name: str) -> str:
 
 def _deviations(system: Compared, name: str) -> str:
     mean = system.means[name]
-    return f"{_three(mean.sd_seeds)} / {_three(mean.sd_patients)}"
+    return f"{_deviation(mean.sd_seeds)} / {_deviation(mean.sd_patients)}"
 
 
 def _contrast(system: Compared, name: str) -> str:
@@ -172,19 +200,16 @@ def _p_values(system: Compared, name: str) -> str:
 def _spanned(value: float, low: float, high: float, sign: str) -> str:
     if math.isnan(value):
         return NONE
-    shown = f"{value:{sign}.3f}"
-    return shown if math.isnan(low) else f"{shown} [{low:.3f}, {high:.3f}]"
+    digits = digits_of(low, high)
+    shown = f"{value:{sign}.{digits}f}"
+    return shown if math.isnan(low) else f"{shown} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _three(value: float) -> str:
-    return NONE if math.isnan(value) else f"{value:.3f}"
+def _deviation(value: float) -> str:
+    return NONE if math.isnan(value) else f"{value:.{digits_of(0, 2 * value, significant=1)}f}"
 
 
 def _p(value: float) -> str:
     if math.isnan(value):
         return NONE
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
-
-
-def _pipe(text: str) -> str:
-    return text.replace("|", r"\|")

@@ -37,10 +37,11 @@ def rules(comparison: Comparison, mark: str) -> list[str]:
         f"in parentheses: p adjusted for the {number} difference{'s' * (number != 1)} of this "
         "table (Holm)"
     )
-    notes.append(
-        f"{mark}: best value, where its difference to the next best has p < {SIGNIFICANT} (one "
-        "test per score, Holm)"
-    )
+    if comparison.best:
+        notes.append(
+            f"{mark}: best value, where its difference to the next best has p < {SIGNIFICANT} (one "
+            "test per score, Holm)"
+        )
     notes += _lost(comparison)
     protocols: dict[str, list[str]] = {}
     for column in comparison.columns:

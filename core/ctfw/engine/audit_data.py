@@ -15,6 +15,7 @@ from ctfw.engine.scan import Packed, block_of
 from ctfw.errors import BadData, RecipeInvalid, UserError
 from ctfw.recipe import ResolvedRecipe, dump, preflight, resolve
 from ctfw.recipe.find import find_profile, shipped_dirs
+from ctfw.runs.directory import newest_run
 from ctfw.types import Case, CaseTable
 from ctfw.volumes.pipeline import spec_of
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 def data_recipe(
     text: str | None, checkpoint: Path, overrides: Sequence[str], plugins: Plugins
 ) -> ResolvedRecipe:
-    """The recipe that `--data` means: a recipe, a run's folder, or a profile; without it the run
-    that the checkpoint lies in.
+    """The recipe that `--data` means: a recipe, the folder of a run or of runs, or a profile;
+    without it the run that the checkpoint lies in.
 
     Raises RecipeInvalid with what is wrong or lacking on this machine, and UserError when the
     checkpoint lies in no run and nothing is given.
@@ -55,7 +56,7 @@ def data_recipe(
 def _run_recipe(text: str | None, checkpoint: Path) -> Path | None:
     """`resolved.yaml` of the run that is meant."""
     if text is not None:
-        file = Path(text).expanduser() / "resolved.yaml"
+        file = newest_run(Path(text).expanduser()) / "resolved.yaml"
         return file if file.is_file() else None
     run = run_of(checkpoint)
     return None if run is None else run / "resolved.yaml"

@@ -10,6 +10,7 @@ from typing import Any
 
 from ctfw.runs.files import write_json, write_lines, write_text
 from ctfw.scoring.assess import Assessment
+from ctfw.scoring.cells import guarded
 from ctfw.scoring.facts import per_case_csv
 from ctfw.scoring.likelihood import OWN, ReferenceNLL
 from ctfw.scoring.predictions import write_predictions
@@ -33,27 +34,32 @@ def save(
     from ctfw.page.audit import build_audit_page
     from ctfw.page.drawings import save_drawings
 
+    synthetic = bool(facts["synthetic"])
     for name, made in (("own", found.predictions), *found.swapped.items()):
         ending = "" if name == "own" else f".{name}"
-        write_predictions(folder / f"predictions{ending}.jsonl", made, label_names)
-    write_text(folder / "per_case.csv", per_case_csv(found, tokens=tokens))
+        file = folder / f"predictions{ending}.jsonl"
+        write_predictions(file, made, label_names, synthetic=synthetic)
+    write_text(folder / "per_case.csv", per_case_csv(found, synthetic=synthetic))
     if tokens.marks:
-        write_text(folder / "sentences.csv", sentences_csv(found.predictions, tokens))
+        write_text(folder / "sentences.csv", sentences_csv(found.predictions, tokens, synthetic))
         write_lines(folder / "words.jsonl", words(found.predictions, tokens))
     save_drawings(folder, facts)
     write_json(folder / "audit.json", facts)
     build_audit_page(folder)
 
 
-def sentences_csv(predictions: Sequence[Prediction], tokens: ReferenceNLL) -> str:
+def sentences_csv(
+    predictions: Sequence[Prediction], tokens: ReferenceNLL, synthetic: bool = False
+) -> str:
     """One row per sentence of the references, with its findings, its side, and its NLL summed over
-    its tokens under each image, nats."""
+    its tokens under each image, nats; words as `ctfw.scoring.cells.guarded` writes them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     conditions = list(tokens.tokens)
     writer.writerow(
         ["case", "patient", "start", "end", "sentence", "kind", "findings", "side", "tokens"]
         + [f"nll-{name}" for name in conditions]
+        + ["synthetic"] * synthetic
     )
     for place, (prediction, mark) in enumerate(zip(predictions, tokens.marks, strict=True)):
         for index, sentence in enumerate(mark.sentences):
@@ -62,9 +68,11 @@ def sentences_csv(predictions: Sequence[Prediction], tokens: ReferenceNLL) -> st
             words = " ".join(prediction.reference[sentence.start : sentence.end].split())
             sums = [float(tokens.tokens[name][place][inside].sum()) for name in conditions]
             writer.writerow(
-                [prediction.case, prediction.patient, sentence.start, sentence.end, words]
+                [guarded(prediction.case), guarded(prediction.patient)]
+                + [sentence.start, sentence.end, guarded(words)]
                 + [sentence.kind, "; ".join(told), sentence.side, int(inside.sum())]
                 + [round(value, 5) for value in sums]
+                + [1] * synthetic
             )
     return text.getvalue()
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ctfw.engine.foresee import unknown_numbers
 from ctfw.errors import DEEPSPEED, Problem, RecipeInvalid, UserError
 from ctfw.plugins import Plugins
 from ctfw.recipe import ResolvedRecipe, dump, preflight, resolve
@@ -28,8 +29,13 @@ def checked(
 
 
 def lacking(recipe: ResolvedRecipe) -> list[Problem]:
-    """What this machine lacks for a valid recipe: packages, files, folders, DeepSpeed."""
-    return [*preflight(recipe), *_engine_missing(recipe), *_trackers_missing(recipe)]
+    """What a valid recipe lacks: packages, files, folders, DeepSpeed, numbers to judge by."""
+    return [
+        *preflight(recipe),
+        *_engine_missing(recipe),
+        *_trackers_missing(recipe),
+        *unknown_numbers(recipe),
+    ]
 
 
 def _engine_missing(recipe: ResolvedRecipe) -> list[Problem]:

@@ -14,6 +14,7 @@ import traceback
 import uuid
 import warnings
 from contextlib import suppress
+from logging import LogRecord, StreamHandler, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,8 @@ def say(text: str) -> None:
 
 
 def quiet_libraries() -> None:
-    """No progress bars and advice of other libraries between our own lines."""
+    """No progress bars and advice of other libraries between our own lines, and none on stdout."""
+    getLogger("DeepSpeed").addFilter(_to_stderr)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     import torch
@@ -133,6 +135,15 @@ def quiet_libraries() -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+def _to_stderr(record: LogRecord) -> bool:
+    """A filter of DeepSpeed's logger. Its handler writes to stdout, and is made when Accelerate
+    imports DeepSpeed in the middle of a run."""
+    for handler in getLogger(record.name).handlers:
+        if isinstance(handler, StreamHandler) and handler.stream is sys.stdout:
+            handler.setStream(sys.stderr)
+    return True
 
 
 def _shared(

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ctfw.errors import UserError, did_you_mean
-from ctfw.runs.systems import GAIN, Source
+from ctfw.runs.compare import GAIN
+from ctfw.runs.spelling import like
+from ctfw.runs.systems import Source
 from ctfw.scoring.columns import Column
 from ctfw.scoring.comparison import Comparison, System, compare_systems
 
@@ -31,13 +35,16 @@ def compare_methods(
     Raises UserError when the methods have no case in common, other references for the same case,
     other protocols for the same score, or lack a score that is asked for.
     """
+    first = methods[0].sources[0]
+    methods = [Method(m.name, tuple(like(first, s) for s in m.sources)) for m in methods]
     cases = common_cases(methods)
     patients, notes = patients_of(methods, cases)
-    notes = left_out(methods, cases) + notes
+    notes = left_out(methods, cases) + _unwritten(methods, cases) + notes
     systems = [System(m.name, tuple(s.scores(cases) for s in m.sources)) for m in methods]
     names, missing = _primary(systems, primary, methods)
     columns = [_column(name, systems) for name in names]
-    notes += missing + _disagreements(methods, systems, names, cases)
+    notes += missing + _unnumbered(systems, names)
+    notes += _disagreements(methods, systems, names, cases)
     try:
         return compare_systems(systems, columns, patients), notes
     except ValueError as error:
@@ -106,13 +113,9 @@ def _primary(
         problems = unusable(methods)
         for name, those in lacking.items():
             if those:
-                has = sorted({value for s in systems for member in s.members for value in member})
-                hint = did_you_mean(name, has)
                 raise UserError(
-                    f"--primary {name}: no such score in {', '.join(those)}"
-                    + (f" ({hint})" if hint else f"; there are {', '.join(has)}")
+                    f"--primary {name}: no such score in {', '.join(those)}{_known(name, systems)}"
                     + "".join(f"\n{problem}" for problem in problems)
-                    + ("\n" + ANEW if problems else "")
                 )
         return list(lacking), []
     names = [name for name, those in lacking.items() if not those]
@@ -124,7 +127,40 @@ def _primary(
     return names, words
 
 
+def _known(name: str, systems: Sequence[System]) -> str:
+    """What the name may have meant, or the names there are; empty where another system has it."""
+    has = sorted({value for s in systems for member in s.members for value in member})
+    if name in has:
+        return ""
+    hint = did_you_mean(name, has)
+    return f" ({hint})" if hint else f"; there are {', '.join(has)}"
+
+
 ANEW = "--alike scores all of them with the baseline's metrics, as they are installed"
+
+
+def _unwritten(methods: Sequence[Method], cases: Sequence[str]) -> list[str]:
+    """How many reports are missing, which count as empty ones."""
+    return [
+        f"{method.name} has no report for {number} of {len(cases)} cases: each counts as empty"
+        for method in methods
+        for source in method.sources
+        if (number := sum(source.predictions[case].finish == "missing" for case in cases))
+    ]
+
+
+def _unnumbered(systems: Sequence[System], names: Sequence[str]) -> list[str]:
+    """How many cases have no number in a score that is a mean of what the run wrote per case."""
+    found = []
+    for system in systems:
+        for name, scores in ((name, member[name]) for member in system.members for name in names):
+            column = scores.per_case.get(name)
+            if scores.statistics is None and column is not None and np.isnan(column).any():
+                found.append(
+                    f"{name}: {int(np.isnan(column).sum())} of {len(column)} cases of "
+                    f"{system.name} have no number and are left out of its mean"
+                )
+    return list(dict.fromkeys(found))
 
 
 def _disagreements(
@@ -142,8 +178,11 @@ def _disagreements(
 
 
 def unusable(methods: Sequence[Method]) -> list[str]:
-    """Why metrics of the runs cannot score here, each reason once."""
-    return list(dict.fromkeys(p for m in methods for s in m.sources for p in s.problems))
+    """Why metrics of the runs cannot score here and numbers of them not be used, once each."""
+    sources = [source for method in methods for source in method.sources]
+    scorers = list(dict.fromkeys(problem for source in sources for problem in source.problems))
+    damage = list(dict.fromkeys(source.damage for source in sources if source.damage))
+    return [*damage, *scorers, *([ANEW] if scorers else [])]
 
 
 def _column(name: str, systems: Sequence[System]) -> Column:

@@ -14,6 +14,7 @@ import numpy as np
 from ctfw.contracts import Labeler, Metric
 from ctfw.errors import UserError
 from ctfw.plugins import Plugins
+from ctfw.runs.compare import GAIN, GAIN_WORDS, RELIANCE, RELIANCE_PROTOCOL
 from ctfw.runs.files import read_json
 from ctfw.runs.scorers import Scorer, run_cases, run_labeler, run_metrics, words_of
 from ctfw.scoring.assess import with_labels
@@ -23,7 +24,6 @@ from ctfw.scoring.floors import score_all
 from ctfw.scoring.predictions import read_predictions
 from ctfw.types import CaseTable, Prediction, Scores
 
-GAIN, RELIANCE = "grounded-gain", "likelihood-reliance"
 _F1 = "macro-f1"
 
 
@@ -46,6 +46,7 @@ class Source:
               averaged to a score
     table     name -> score on all cases, as the run wrote it
     problems  why a metric cannot score here, in words; grows while scoring
+    damage    why numbers that the run wrote cannot be used, in words; empty where they can
     dataset   the cases of the split, with the data set's own labels
     """
 
@@ -58,6 +59,7 @@ class Source:
     recorded: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     table: Mapping[str, float] = field(default_factory=dict)
     problems: dict[str, None] = field(default_factory=dict)
+    damage: str = ""
     dataset: Callable[[], CaseTable] | None = None
 
     def scores(self, cases: Sequence[str]) -> dict[str, Scores]:
@@ -74,8 +76,7 @@ class Source:
         metric = next((metric for metric, scores in own.items() if _F1 in scores.values), None)
         if metric is not None and all(case in self.another for case in cases):
             other = self._scored([self.another[case] for case in cases])[metric]
-            words = "own minus another patient's image"
-            found[GAIN] = difference(own[metric], other, _F1, GAIN, words)
+            found[GAIN] = difference(own[metric], other, _F1, GAIN, GAIN_WORDS)
         return recorded | found
 
     def disagrees(self, name: str, scores: Scores) -> str:
@@ -112,16 +113,19 @@ class Source:
             return score_all({name: metric}, predictions, *signed, cases)
 
     def _recorded(self, cases: Sequence[str]) -> dict[str, Scores]:
-        """Scores that are means of numbers which the run wrote for each case."""
+        """Scores that are means of numbers which the run wrote for each of these cases.
+
+        A score that lacks the row of a case is left out: a mean over the rest would be another.
+        """
         found = {
-            name: _mean(name, [self.per_case[name].get(case, math.nan) for case in cases], *how)
+            name: _mean(name, [self.per_case[name][case] for case in cases], *how)
             for name, how in self.recorded.items()
+            if all(case in self.per_case[name] for case in cases)
         }
-        own, other = self.per_case.get("nll-own"), self.per_case.get("nll-another")
-        if own and other:
-            more = [other.get(case, math.nan) - own.get(case, math.nan) for case in cases]
-            how = "NLL per token of the reference|another patient's image minus own"
-            found[RELIANCE] = _mean(RELIANCE, more, how, True)
+        own, other = (self.per_case.get(f"nll-{image}", {}) for image in ("own", "another"))
+        if all(case in own and case in other for case in cases):
+            more = [other[case] - own[case] for case in cases]
+            found[RELIANCE] = _mean(RELIANCE, more, RELIANCE_PROTOCOL, True)
         return found
 
 
@@ -145,30 +149,40 @@ def read_run(stage: Path, plugins: Plugins, scorer: Scorer | None = None) -> Sou
         made = read_predictions(file, None, None, names or labels.names) if file.is_file() else []
         return _by_case(made, labeler)
 
+    made = predictions("predictions.jsonl")
     per_case = read_per_case(stage / "per_case.csv")
     return Source(
         stage,
-        predictions("predictions.jsonl"),
+        made,
         metrics,
         labels,
         predictions("predictions.another.jsonl"),
         per_case,
         _recorded_means(facts, per_case),
-        _table(facts) if scorer is None else {},
+        (_table(facts) if scorer is None else {}) | _written_reliance(facts),
         dict.fromkeys(problems),
+        _damage(stage / "per_case.csv", per_case, list(made)),
         lambda: run_cases(stage, plugins),
     )
 
 
-def read_file(path: Path, columns: Mapping[str, str], scorer: Scorer) -> Source:
-    """Predictions of any system; its own labels are not used, so that all are labelled alike."""
-    made = _by_case(read_predictions(path, columns), scorer.labeler)
+def read_file(
+    path: Path, columns: Mapping[str, str], scorer: Scorer, references: CaseTable | None = None
+) -> Source:
+    """Predictions of any system; its own labels are not used, so that all are labelled alike.
+
+    references  the texts of a file that has none, see `read_predictions`
+    """
+    made = _by_case(read_predictions(path, columns, references, None), scorer.labeler)
     labels = Labels(tuple(scorer.labeler.names), scorer.labeler.signature)
     return Source(path, made, scorer.metrics, labels, problems=dict.fromkeys(scorer.problems))
 
 
 def read_per_case(file: Path) -> dict[str, dict[str, float]]:
-    """Column -> case -> number of a per_case.csv; columns that hold words are left out."""
+    """Column -> case -> number of a per_case.csv; columns that hold words are left out.
+
+    A case whose row ends before a column is not in that column.
+    """
     if not file.is_file():
         return {}
     with file.open(newline="", encoding="utf-8") as stream:
@@ -176,10 +190,26 @@ def read_per_case(file: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name in rows[0] if rows else ():
         try:
-            found[name] = {row["case"]: float(row[name] or "nan") for row in rows}
+            found[name] = {
+                row["case"]: float(row[name] or "nan") for row in rows if row[name] is not None
+            }
         except ValueError:
             continue
     return found
+
+
+def _damage(file: Path, per_case: Mapping[str, Mapping[str, float]], cases: Sequence[str]) -> str:
+    """How many cases have no whole row in the file that has one for each; empty where all have."""
+    if not file.is_file():
+        return ""
+    columns = per_case.values()
+    short = [c for c in cases if not columns or any(c not in column for column in columns)]
+    if not short:
+        return ""
+    return (
+        f"{file} has no whole row for {len(short)} of {len(cases)} cases, the first is "
+        f"'{short[0]}': it was cut, so what it holds is not compared; copy the run again"
+    )
 
 
 def _by_case(made: Sequence[Prediction], labeler: Labeler | None) -> dict[str, Prediction]:
@@ -209,6 +239,13 @@ def _table(facts: Mapping[str, Any]) -> dict[str, float]:
     model: Mapping[str, Any] = next((row for row in rows if row["kind"] == "model"), {})
     cells = {name: cell.get("value") for name, cell in (model.get("values") or {}).items()}
     return {name: value for name, value in cells.items() if value is not None}
+
+
+def _written_reliance(facts: Mapping[str, Any]) -> dict[str, float]:
+    """The likelihood reliance as the run wrote it: no choice of metrics or labeler changes it."""
+    likelihood = (facts.get("reliance") or {}).get("likelihood") or {}
+    value = (likelihood.get("another") or {}).get("value")
+    return {} if value is None else {RELIANCE: float(value)}
 
 
 def _mean(name: str, numbers: Sequence[float], protocol: str, higher: bool) -> Scores:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ctfw.contracts import Labeler, Metric
+from ctfw.errors import BadData
 from ctfw.scoring.evidence import evidence_of
 from ctfw.scoring.facts import fingerprint
 from ctfw.scoring.floors import (
@@ -24,27 +25,13 @@ from ctfw.scoring.floors import (
     text_floors,
 )
 from ctfw.scoring.labels import per_label
-from ctfw.scoring.likelihood import ReferenceNLL, by_finding, by_group, reliance
+from ctfw.scoring.likelihood import ReferenceNLL, by_finding, by_group, nll_columns, reliance
 from ctfw.scoring.memo import Remembering
 from ctfw.scoring.resample import Estimate, paired_difference
+from ctfw.scoring.row_labels import row_label
 from ctfw.scoring.table import Kind, ScoreTable, build_table
 from ctfw.types import Case, CaseTable, Prediction, Scores
 
-ROW_LABELS = {
-    "model": "this model",
-    "another-image": "this model, another patient's image",
-    "noise-image": "this model, noise",
-    "blank-image": "this model, a blank image",
-    "shuffled-image": "this model, slices shuffled",
-    "mirrored-image": "this model, left and right exchanged",
-    "constant": "best constant report",
-    "frequent": "most frequent report",
-    "random": "random training report",
-    "all-negative": "all labels negative",
-    "all-positive": "all labels positive",
-    "label-prior": "labels drawn by their prevalence",
-    "nearest": "training report with the nearest labels",
-}
 HEADLINE_SCORE = "macro-f1"
 
 
@@ -57,6 +44,7 @@ class Assessment:
     likelihood  condition -> NLL per token of the references under it minus under the own image
     groups      the same by group of tokens, see `ctfw.scoring.likelihood.by_group`
     findings    the same by label, see `ctfw.scoring.likelihood.by_finding`
+    nll         (N,) likelihoods by case, see `ctfw.scoring.likelihood.nll_columns`
     """
 
     predictions: list[Prediction]
@@ -70,6 +58,7 @@ class Assessment:
     groups: Mapping[str, Any] = field(default_factory=dict)
     findings: Sequence[Mapping[str, Any]] = ()
     drawn: Mapping[str, int] = field(default_factory=dict)
+    nll: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def another(self) -> list[Prediction]:
@@ -108,15 +97,23 @@ def assess(
     others   the same model's reports under further images, e.g. "noise"
     tokens   NLL of each token of the references; `nll` follows from it where it is not given
     cases    what the data set knows of the predictions' cases, for metrics that ask it
+
+    Reports under other images are brought into the order of `predictions`. Raises BadData where
+    they or the likelihoods are not of the same cases.
     """
     labeler = Remembering(labeler) if labeler is not None else None
     made = with_labels(predictions, labeler)
     shown = {"another": another, **(others or {})}
-    swapped = {name: with_labels(each, labeler) for name, each in shown.items() if len(each)}
+    swapped = {
+        name: with_labels(_of_the_same_cases(name, each, made), labeler)
+        for name, each in shown.items()
+        if len(each)
+    }
     patients = [prediction.patient for prediction in made]
     floors = text_floors(list(train), made, labeler, seed) if train else Floors({}, (_NO_TRAIN,))
     if nll is None and tokens is not None:
         nll = {name: tokens.per_case(name) for name in tokens.tokens}
+    _check_counts(nll or {}, len(made))
     scores = _scores(made, swapped, floors, metrics, labeler, cases)
     kinds: dict[str, Kind] = {f"{name}-image": "reliance" for name in swapped}
     table = build_table(scores, patients, kinds | dict.fromkeys(ORACLES, "oracle"), resamples, seed)
@@ -132,10 +129,37 @@ def assess(
         groups=by_group(tokens, patients, resamples, seed) if tokens is not None else {},
         findings=by_finding(tokens) if tokens is not None else (),
         drawn={"resamples": resamples, "seed": seed},
+        nll=nll_columns(nll or {}, tokens),
     )
 
 
 _NO_TRAIN = "no text floors: the reports of the training split were not given (--train FILE)"
+
+
+def _of_the_same_cases(
+    name: str, given: Sequence[Prediction], made: Sequence[Prediction]
+) -> list[Prediction]:
+    """Reports under another image in the order of those under the own one."""
+    mine, theirs = "predictions.jsonl", f"predictions.{name}.jsonl"
+    own, other = {p.case: p for p in made}, {p.case: p for p in given}
+    for whole, of, part, at in ((own, mine, other, theirs), (other, theirs, own, mine)):
+        if missing := [case for case in whole if case not in part]:
+            raise BadData(
+                f"{at} lacks {len(missing)} of the {len(whole)} cases of {of}, the first is "
+                f"'{missing[0]}': it was cut, or is of another run. Bring it back from a copy, or "
+                f"remove {theirs} to score without that image"
+            )
+    return [other[p.case] for p in made]
+
+
+def _check_counts(nll: Mapping[str, np.ndarray], cases: int) -> None:
+    for name, values in nll.items():
+        if len(values) != cases:
+            raise BadData(
+                f"per_case.csv has likelihoods (nll-{name}) of {len(values)} cases and "
+                f"predictions.jsonl has {cases}: one of them was cut, or is of another run. Bring "
+                "it back from a copy, or remove per_case.csv to score without likelihoods"
+            )
 
 
 def _scores(
@@ -177,7 +201,7 @@ def as_json(assessment: Assessment) -> dict[str, Any]:
     """The part of scores.json that follows from the predictions."""
     table = asdict(assessment.table)
     for row in table["rows"]:
-        row["label"] = ROW_LABELS.get(row["name"], row["name"])
+        row["label"] = row_label(row["name"])
     gain = assessment.grounded_gain
     return {
         "cases": len(assessment.predictions),

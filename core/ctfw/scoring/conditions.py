@@ -80,7 +80,10 @@ def parse(text: str) -> Condition:
         limit = math.nan
     if not math.isfinite(limit):
         raise ValueError(f"{text!r}: {number!r} is not a number")
-    return Condition(name.replace("-", "_"), end or "", sign, limit)
+    name = name.replace("-", "_")
+    if end and name in SHARES:
+        raise ValueError(f"{text!r}: {name} has no interval; write {name} {sign} {number}")
+    return Condition(name, end or "", sign, limit)
 
 
 def parse_all(texts: Iterable[str], where: str) -> list[Condition]:

@@ -6,13 +6,13 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ctfw.scoring.cells import guarded
 from ctfw.scoring.columns import column_names
-from ctfw.scoring.likelihood import ReferenceNLL
 from ctfw.scoring.sentences import sentences
 from ctfw.types import Prediction
 
@@ -75,35 +75,25 @@ def fingerprint(predictions: Sequence[Prediction]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def per_case_csv(
-    assessment: Assessment,
-    nll: Mapping[str, np.ndarray] | None = None,
-    tokens: ReferenceNLL | None = None,
-) -> str:
+def per_case_csv(assessment: Assessment, *, synthetic: bool = False) -> str:
     """One row per case: what each metric says of it, and the likelihoods of its reference.
 
-    Columns `nll-IMAGE` hold the mean per token; with `tokens` also `GROUP-nll-IMAGE`, the mean over
-    the tokens of a group.
+    The likelihoods are the columns of `ctfw.scoring.likelihood.nll_columns`. `synthetic` adds a
+    column of that name which says so. Words are written as `ctfw.scoring.cells.guarded`.
     """
     columns: dict[str, Any] = {
-        "case": [p.case for p in assessment.predictions],
-        "patient": [p.patient for p in assessment.predictions],
-        "finish": [p.finish for p in assessment.predictions],
+        "case": [guarded(p.case) for p in assessment.predictions],
+        "patient": [guarded(p.patient) for p in assessment.predictions],
+        "finish": [guarded(p.finish) for p in assessment.predictions],
     }
     model = assessment.scores["model"]
     names = column_names({"model": model})
     for metric, scores in model.items():
         for name, values in scores.per_case.items():
             columns[names.get((metric, name), name)] = np.round(values, 6)
-    if tokens is not None:
-        nll = {name: tokens.per_case(name) for name in tokens.tokens}
-    columns |= {f"nll-{name}": np.round(values, 6) for name, values in (nll or {}).items()}
-    if tokens is not None:
-        columns |= {
-            f"{group}-nll-{name}": np.round(tokens.per_case(name, group), 6)
-            for group in tokens.groups[1:]
-            for name in tokens.tokens
-        }
+    columns |= {name: np.round(values, 6) for name, values in assessment.nll.items()}
+    if synthetic:
+        columns["synthetic"] = [1] * len(assessment.predictions)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

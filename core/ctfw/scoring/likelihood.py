@@ -200,3 +200,19 @@ def reliance(
         for name, each in values.items()
         if name != OWN
     }
+
+
+def nll_columns(
+    nll: Mapping[str, np.ndarray], tokens: ReferenceNLL | None = None
+) -> dict[str, np.ndarray]:
+    """Column -> (N,) means per token, nats: `nll-IMAGE` of the whole reference and, with `tokens`,
+    `GROUP-nll-IMAGE` of the tokens of a group. An image that nothing is known of has none."""
+    columns = {f"nll-{name}": values for name, values in nll.items()}
+    if tokens is not None:
+        columns |= {
+            f"{group}-nll-{name}": tokens.per_case(name, group)
+            for group in tokens.groups[1:]
+            for name in tokens.tokens
+        }
+    known = {name for name, values in nll.items() if not np.isnan(values).all()}
+    return {key: column for key, column in columns.items() if key.rpartition("nll-")[2] in known}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 
 from ctfw.errors import BadData, did_you_mean
 from ctfw.labels import CT_RATE_LABELS
+from ctfw.runs.files import write_lines
 from ctfw.scoring.rows import ABSENT, Row, names_in, read_rows, value_at
 from ctfw.types import CaseTable, Prediction
 
@@ -25,20 +25,19 @@ _EXTENSION = re.compile(r"\.(?:nii\.gz|nii|npz|npy|mha|dcm)\Z", re.IGNORECASE)
 
 
 def write_predictions(
-    path: Path, predictions: Iterable[Prediction], label_names: Sequence[str] = CT_RATE_LABELS
+    path: Path,
+    predictions: Iterable[Prediction],
+    label_names: Sequence[str] = CT_RATE_LABELS,
+    *,
+    synthetic: bool = False,
 ) -> None:
     """One JSON object per line; labels as lists of the names that are set.
 
-    Written to a temporary name and renamed: a reader never sees half a file.
+    `synthetic` adds a field of that name which says so; no reader needs it. Written to a temporary
+    name and renamed: a reader never sees half a file. Raises UserError where it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for item in predictions:
-                file.write(json.dumps(_plain(item, label_names), ensure_ascii=False) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    mark = {"synthetic": True} if synthetic else {}
+    write_lines(path, (_plain(item, label_names) | mark for item in predictions))
 
 
 def read_predictions(

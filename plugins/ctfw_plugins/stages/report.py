@@ -168,13 +168,11 @@ class Report:
             "labeler_agreement": self._agreement(cases),
             "fail_if": [str(condition) for condition in self.fail_if],
         }
-        write_predictions(
-            context.folder / "predictions.jsonl", found.predictions, self.labeler.names
-        )
-        write_predictions(
-            context.folder / "predictions.another.jsonl", found.another, self.labeler.names
-        )
-        write_text(context.folder / "per_case.csv", per_case_csv(found, tokens=tokens))
+        for name, made in (("", found.predictions), (".another", found.another)):
+            file = context.folder / f"predictions{name}.jsonl"
+            write_predictions(file, made, self.labeler.names, synthetic=context.synthetic)
+        table = per_case_csv(found, synthetic=context.synthetic)
+        write_text(context.folder / "per_case.csv", table)
         write_json(context.folder / "scores.json", scores)
         save_drawings(context.folder, scores)
 
