@@ -76,6 +76,8 @@ def begin(training: Training, context: Context) -> Setup:
         state = read_training(last) if last is not None else {}
     training = same_global_batch(training, state.get(PROCESSES), context)
     accelerator = make_accelerator(training)
+    if training.engine.startswith("deepspeed") and accelerator.device.type == "cpu":
+        context.log(f"{context.stage}: DeepSpeed on the CPU, over gloo: slow, to try things out")
     cases = context.dataset.cases("train")
     held_out = context.dataset.cases("validation")[: training.validation_cases]
     backbone = context.make_backbone()
