@@ -22,7 +22,7 @@ from ctfw_plugins.backbones.configs import Lora, Qwen25VLConfig
 from ctfw_plugins.backbones.plan import make_plan
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "memory_budget.md"
-BEGIN, END = "<!-- tables: python benchmarks/memory_budget.py --write -->", "<!-- end of tables -->"
+BEGIN, END = "<!-- Made by `python benchmarks/memory_budget.py --write` -->", "## "
 MODELS = {"3B": "Qwen/Qwen2.5-VL-3B-Instruct", "7B": "Qwen/Qwen2.5-VL-7B-Instruct"}
 SLICES, REPORT, PROMPT = 10, 512, 30
 """Slices of a scan; tokens of a long report of CT-RATE, and of the prompt."""
