@@ -14,7 +14,12 @@ from _page import machine
 from _summary import markdown
 from scipy.stats import t as student
 
+from ctfw.plugins import load_plugins
+from ctfw.runs.alike import Method, compare_methods
 from ctfw.runs.files import read_json, read_lines
+from ctfw.runs.systems import read_run
+from ctfw.scoring.comparison import Compared, Comparison, Contrast
+from ctfw.scoring.seeds import SeedMean
 
 FIRST = "origin"
 # The shipped recipes are variants too, under names of their own.
@@ -87,46 +92,68 @@ def page(results: Sequence[Result], order: Sequence[str]) -> str:
     """The table with what made it, in Markdown."""
     rows = by_variant(results)
     shown = [name for name in order if name in rows]
-    head = ["variant", "seeds", "macro-F1", "grounded gain", "gain minus origin's"]
-    head += ["likelihood reliance", "NLL, own image", "at the bound"]
-    table = markdown(head, [_row(name, rows) for name in shown])
+    comparison = _compared(rows, shown)
+    head = ["variant", "seeds", "macro-F1", "grounded gain", "gain minus origin's", "seed by seed"]
+    head += ["p", "likelihood reliance", "NLL, own image", "at the bound"]
+    table = markdown(head, [_row(system, rows) for system in comparison.systems])
     return (
         f"{table}\n\n{_floors(results)}\n\n"
-        "± is half of the 95 % interval of Student's t over the seeds; the difference is taken "
-        "seed by seed, because the variants of a seed share its vision warm-up. The last column "
-        f"is over the last quarter of the steps. {date.today().isoformat()}, {machine()}."
+        "Brackets are 95 % intervals that hold the variance between seeds and between patients, "
+        f"as `ctfw compare` makes them, and p is of their difference, adjusted (Holm) for the "
+        f"{comparison.tests} differences of the comparison. *Seed by seed* is the mean of the "
+        "differences between runs of one seed, which share their vision warm-up, ± half the 95 % "
+        "interval of Student's t; it says how steady the difference is on these test cases, and "
+        "nothing of other patients. The last column is over the last quarter of the steps. "
+        f"{date.today().isoformat()}, {machine()}."
     )
 
 
-def _row(name: str, rows: dict[str, dict[int, Result]]) -> list[str]:
-    mine, first = rows[name], rows.get(FIRST, {})
-    common = sorted(set(mine) & set(first))
-    gain = [mine[seed].numbers["grounded_gain"] for seed in mine]
-    f1 = [mine[seed].numbers["macro_f1"] for seed in mine]
+def _compared(rows: dict[str, dict[int, Result]], shown: Sequence[str]) -> Comparison:
+    """The first variant against each other one, over seeds and patients."""
+    plugins = load_plugins(only="none")
+    methods = [
+        Method(
+            name,
+            tuple(read_run(run.folder / "stages" / "test", plugins) for run in rows[name].values()),
+        )
+        for name in shown
+    ]
+    return compare_methods(methods, ["macro-f1", "grounded-gain"])[0]
+
+
+def _row(system: Compared, rows: dict[str, dict[int, Result]]) -> list[str]:
+    mine, first = rows[system.name], rows[FIRST]
     differences = [
         mine[seed].numbers["grounded_gain"] - first[seed].numbers["grounded_gain"]
-        for seed in common
+        for seed in sorted(set(mine) & set(first))
     ]
     bound = float(np.mean([each.numbers["at_bound"] for each in mine.values()]))
     means = {
         key: float(np.mean([each.numbers[key] for each in mine.values()]))
         for key in ("likelihood_reliance", "nll")
     }
+    contrast = system.contrasts.get("grounded-gain")
     return [
-        f"`{name}`",
+        f"`{system.name}`",
         str(len(mine)),
-        _text(f1),
-        _text(gain),
-        "–" if name == FIRST or not common else _text(differences, sign="+"),
+        _spanned(system.means["macro-f1"]),
+        _spanned(system.means["grounded-gain"]),
+        "–" if contrast is None else _spanned(contrast, "+"),
+        "–" if contrast is None else _text(differences),
+        "–" if contrast is None else f"{contrast.p:.3f} ({contrast.holm:.3f})",
         f"{means['likelihood_reliance']:.2f}",
         f"{means['nll']:.3f}",
         "–" if np.isnan(bound) else f"{100 * bound:.0f} %",
     ]
 
 
-def _text(values: Sequence[float], sign: str = "") -> str:
+def _spanned(found: SeedMean | Contrast, sign: str = "") -> str:
+    return f"{found.value:{sign}.3f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _text(values: Sequence[float]) -> str:
     mean, half = interval(values)
-    return f"{mean:{sign}.3f}" if np.isnan(half) else f"{mean:{sign}.3f} ± {half:.3f}"
+    return f"{mean:+.3f}" if np.isnan(half) else f"{mean:+.3f} ± {half:.3f}"
 
 
 def _floors(results: Sequence[Result]) -> str:

@@ -133,6 +133,20 @@ def test_two_processes_have_the_curve_of_one(start: Start, finished: Any) -> Non
     assert (run / negatives).read_text() == (finished.folder / negatives).read_text()
 
 
+@needs_deepspeed
+def test_zero_has_the_curve_of_one_process_and_weights_for_anyone(
+    start: Start, finished: Any, ctfw: Any, environment: dict[str, str]
+) -> None:
+    run = start("training.engine=deepspeed-zero2")
+    check_curves(run, finished.folder)
+    assert sorted(file.name for file in last_of(run).glob("shard-*")) == SHARDS
+    images = Path(environment["CTFW_CACHE"]).rglob("*.nii.gz")
+    scan = min(path for path in images if "masks" not in path.parts)
+    written = ctfw("generate", run, scan)
+    assert written.returncode == 0, written.stderr[-3000:]
+    assert written.stdout.strip()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @needs_deepspeed

@@ -81,6 +81,29 @@ def test_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         make_accelerator(Training(device="cuda:1"))
 
 
+@pytest.mark.parametrize(
+    ("device", "local", "words"),
+    [
+        ("cuda:0", 1, r"'cuda:0', but 2 processes need a GPU each; set it to auto"),
+        ("auto", 1, r"process 1 of this machine has no GPU: torch sees 1. Use --nproc 1"),
+    ],
+)
+def test_processes_and_gpus_that_do_not_fit_are_refused(
+    device: str, local: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", str(local))
+    with pytest.raises(UserError, match=words):
+        make_accelerator(Training(device=device))
+
+
+def test_offload_without_deepspeed_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs DeepSpeed: set engine to deepspeed-zero2"):
+        Training(offload="optimizer")
+
+
 def test_threads_are_set_when_asked_for() -> None:
     before = torch.get_num_threads()
     try:

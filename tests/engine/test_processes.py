@@ -116,6 +116,28 @@ def test_error_of_one_process_is_told_once_and_ends_all(job: Job, by: int) -> No
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.parametrize("by", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_loss_of_one_process_that_is_no_number_stops_all(job: Job, by: int) -> None:
+    done = job("nan", by)
+    assert done.returncode == 2
+    told = f"stage one: the loss is nan at step 7 (cases case-{by})"
+    assert done.stderr.count(told) == done.stderr.count("the loss is") == 1
+    assert told in job.status["error"]
+
+
+@pytest.mark.parametrize("by", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_full_disk_of_one_process_keeps_the_last_checkpoint(job: Job, by: int) -> None:
+    done = job("full", by)
+    assert done.returncode == 2
+    assert done.stderr.count("cannot write the checkpoint of step 2") == 1
+    folder = job.run / "stages" / "one" / "checkpoints"
+    assert (folder / "last").read_text() == "step-000001\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["best", "last", "step-000001"]
+    assert sorted(path.name for path in (folder / "step-000001").iterdir()) == [
+        "ctfw.json", "model", "shard-00000.pt", "shard-00001.pt", "training.pt",
+    ]  # fmt: skip
+
+
 @pytest.mark.slow
 def test_crash_of_one_process_is_told_once_and_ends_all(job: Job) -> None:
     done = job("crash")

@@ -47,7 +47,7 @@ def opened(context: Context, *names: str, step: int = 0) -> Context:
 def scalars(context: Context) -> dict[str, list[tuple[int, float]]]:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     reader: Any = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
-    events = reader.EventAccumulator(str(context.folder / "ours"))
+    events = reader.EventAccumulator(str(context.folder / "tensorboard" / "ours"))
     events.Reload()
     names = events.Tags()["scalars"]
     return {name: [(e.step, round(e.value, 6)) for e in events.Scalars(name)] for name in names}

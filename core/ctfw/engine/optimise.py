@@ -68,6 +68,16 @@ class Optimised:
         """What this process alone has, under ZeRO: to be written by each."""
         return shard_of(self.optimizer.optimizer) if self.zero_stage else None
 
+    def checkpoint_bytes(self) -> int:
+        """Bytes of a checkpoint with all shards: weights as held, and what resumption needs."""
+        held = trained = 0
+        for parameter in self.module.parameters():
+            count = getattr(parameter, "ds_numel", parameter.numel())  # ZeRO-3 divides them
+            held += count * parameter.element_size()
+            trained += count * parameter.requires_grad
+        master = 4 * trained if self.zero_stage or self._widened else 0
+        return held + master + 8 * trained
+
     def restore(self, state: Mapping[str, Any], shard: Mapping[str, Any] | None) -> None:
         """The inverse of `state` and `shard`. Raises BadCheckpoint for those of another model."""
         try:

@@ -66,7 +66,11 @@ def open_trackers(
     opened: list[Any] = []
     for name in training.log_to:
         kind = LOGGER_TYPE_TO_CLASS[name]
-        place = {"logging_dir": str(context.folder)} if kind.requires_logging_directory else {}
+        place = (
+            {"logging_dir": str(context.folder / "tensorboard")}
+            if kind.requires_logging_directory
+            else {}
+        )
         try:
             tracker = kind(project, **place, **options[name])
             tracker.start()

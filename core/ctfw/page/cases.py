@@ -152,11 +152,19 @@ def _sentences(sentences: Sequence[Sentence], text: str) -> list[dict[str, Any]]
     ]
 
 
+KINDS = {
+    "gauss": "noise of the same shape",
+    "swap": "another patient's image",
+    "mirror": "the same scan, left and right exchanged",
+    "slice-shuffle": "the same scan, its slices in another order",
+    "same-region-swap": "the same scan with a region of another patient's",
+}
+
+
 def _negative(negative: NegativeImage | None, pictures: Pictures) -> dict[str, Any] | None:
     if negative is None:
         return None
-    kinds = {"gauss": "noise of the same shape", "swap": "another patient's image"}
-    what = kinds.get(negative.kind, "another patient's image" if negative.case else "altered image")
+    what = KINDS.get(negative.kind, "another patient's image" if negative.case else "altered image")
     return {
         "what": f"{what} ({negative.case})" if negative.case else what,
         "kind": negative.kind,

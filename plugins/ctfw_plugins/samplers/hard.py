@@ -24,8 +24,8 @@ from ctfw_plugins.samplers.configs import HardConfig
 from ctfw_plugins.samplers.partners import Partners
 from ctfw_plugins.samplers.plan import PROPOSALS, Rules
 
-PART = 65_536
-"""Pairs whose features are compared at once: some 20 MB of memory."""
+PART = 8192
+"""Pairs whose features are compared at once: some 8 MB of memory."""
 
 
 class Hard:
@@ -57,9 +57,12 @@ class Hard:
         missing = [case.id for case in self._cases if case.id not in features]
         if missing:
             raise BadData(f"hard: no features of {len(missing)} cases, the first is {missing[0]}")
-        rows = np.stack([features[case.id] for case in self._cases]).astype(np.float32)
+        rows = np.empty((len(self._cases), len(features[self._cases[0].id])), np.float32)
+        for row, case in zip(rows, self._cases, strict=True):
+            row[:] = features[case.id]
         rows -= rows.mean(0)
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))  # without a copy of the rows
+        rows /= np.maximum(length, 1e-12)[:, None]
         self._features = rows
 
     def refresh(self, epoch: int, seed: int) -> None:

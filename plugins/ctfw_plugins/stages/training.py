@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +23,15 @@ from ctfw.engine.images import ImageBank
 from ctfw.engine.optimise import Optimised
 from ctfw.engine.trackers import open_trackers
 from ctfw.errors import BadCheckpoint, UserError
+from ctfw.progress import size_of
 from ctfw.runs.files import read_lines, write_lines
 from ctfw.seed import stream_seed
 from ctfw.settings import Training
 from ctfw.types import CaseTable
 from ctfw_plugins.stages.plan import TrainingPlan
+
+COPIES = 3
+LARGE = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ def begin(training: Training, context: Context) -> Setup:
         state = read_training(last) if last is not None else {}
     training = same_global_batch(training, state.get(PROCESSES), context)
     accelerator = make_accelerator(training)
+    if training.engine.startswith("deepspeed") and accelerator.device.type == "cpu":
+        context.log(f"{context.stage}: DeepSpeed on the CPU, over gloo: slow, to try things out")
     cases = context.dataset.cases("train")
     held_out = context.dataset.cases("validation")[: training.validation_cases]
     backbone = context.make_backbone()
@@ -154,8 +161,22 @@ def take_up(setup: Setup, model: Optimised, context: Context) -> Standing:
         context.log(f"{context.stage}: going on after step {standing.step}")
     if processes.is_main():
         write_lines(log, [line for line in read_lines(log) if line["step"] <= standing.step])
+    _tell_size(model.checkpoint_bytes(), context)
     context.trackers = open_trackers(setup.accelerator, training, context, standing.step)
     return standing
+
+
+def _tell_size(size: int, context: Context) -> None:
+    """Say in advance what checkpoints take, where that is much or more than there is."""
+    needed = COPIES * size
+    free = shutil.disk_usage(context.folder).free
+    if size < LARGE and needed < free:
+        return
+    context.log(
+        f"{context.stage}: a checkpoint takes {size_of(size)}, up to {COPIES} at a time (last, "
+        f"best, and the one being written); {size_of(free)} are free"
+        + ("" if needed < free else ": too little, training would stop at the first that fails")
+    )
 
 
 def save(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -38,7 +39,7 @@ class Weightless:
 
 
 class Act(Strict):
-    does: Literal["meet", "complain", "crash", "die", "sleep"] = Field(
+    does: Literal["meet", "complain", "crash", "die", "sleep", "nan", "full"] = Field(
         "meet", description="what the process does"
     )
     by: int = Field(1, description="the rank of the process that does it; others wait for it")
@@ -61,6 +62,10 @@ class Acting:
                 raise ZeroDivisionError("oh")
             if self.config.does == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+        if self.config.does == "nan":
+            lose_the_number(processes.rank() == self.config.by)
+        if self.config.does == "full":
+            fill_the_disk(context, processes.rank() == self.config.by)
         met = {
             "ranks": processes.gather(processes.rank()),
             "shared": processes.share(f"from {processes.rank()}"),
@@ -72,6 +77,39 @@ class Acting:
         context.step({"step": 1, "loss": 1.0})
         context.log("spoken once")
         return StageResult()
+
+
+def lose_the_number(mine: bool) -> None:
+    """Have a loss that is no number in one process, as the step of `finetune` finds it."""
+    import torch
+
+    from ctfw.types import LossTerms
+    from ctfw_plugins.stages.pairs import Pairs
+    from ctfw_plugins.stages.step import check_finite
+
+    labels = np.zeros(1, np.int8)
+    case = Case(f"case-{processes.rank()}", "p", Path("x"), "A report.", labels=labels)
+    pair = Pairs(6, [case], [], None)
+    check_finite(LossTerms(torch.tensor(1.0), {}), pair, "one")
+    check_finite(LossTerms(torch.tensor(float("nan") if mine else 1.0), {}), pair, "one")
+
+
+def fill_the_disk(context: Context, mine: bool) -> None:
+    """Write a checkpoint, and another one for which one process has no room."""
+    import torch
+
+    from ctfw.engine.checkpoint import Checkpoints
+
+    class Model:
+        def save(self, folder: Path) -> None:
+            folder.mkdir()
+
+    checkpoints, model = Checkpoints(context.folder), Model()
+    shard = {"moments": torch.zeros(100_000)}
+    checkpoints.save(1, model, {}, {"best": 1.0}, best=True, shard=shard)
+    if mine:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    checkpoints.save(2, model, {}, {"best": 0.5}, best=True, shard=shard)
 
 
 class Alone:
