@@ -14,6 +14,20 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from ctfw.errors import UserError
+from ctfw.place import is_main, local_rank, number_of, rank, world
+
+__all__ = [
+    "first_here_then_others",
+    "gather",
+    "is_main",
+    "joined",
+    "local_rank",
+    "rank",
+    "share",
+    "totals",
+    "wait",
+    "world",
+]
 
 T = TypeVar("T")
 VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -21,31 +35,6 @@ VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # for a data set that is prepared, or for a checkpoint that is written; in a step, for a slow disk.
 IN_THE_ROOM, IN_A_STEP = timedelta(days=14), timedelta(hours=1)
 _rooms: list[Any] = []
-
-
-def world() -> int:
-    """Processes in all."""
-    return _number("WORLD_SIZE", 1)
-
-
-def rank() -> int:
-    """Which of them this one is, from 0."""
-    return _number("RANK", 0)
-
-
-def local_rank() -> int:
-    """Which of those on this machine, from 0."""
-    return _number("LOCAL_RANK", 0)
-
-
-def is_main() -> bool:
-    """Whether this is the one that writes and speaks."""
-    return rank() == 0 or world() == 1
-
-
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() else default
 
 
 @contextmanager
@@ -74,7 +63,7 @@ def _backend() -> str:
     """NCCL between GPUs where each process of this machine has one, gloo for all else."""
     import torch
 
-    here = _number("LOCAL_WORLD_SIZE", 1)
+    here = number_of("LOCAL_WORLD_SIZE", 1)
     if torch.cuda.is_available() and torch.cuda.device_count() >= here:
         return "cpu:gloo,cuda:nccl"
     return "gloo"

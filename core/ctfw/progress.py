@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from ctfw.processes import is_main
+from ctfw.place import is_main
 
 T = TypeVar("T")
 

@@ -31,17 +31,19 @@ BEFORE_ANYTHING_RUNS = {
     "unknown component": Wrong(
         HEAD + TUNE.replace("cross-entropy", "cross-entrpy"),
         "r.yaml:4:37: no loss named 'cross-entrpy'. Did you mean 'cross-entropy'? Available: "
-        "bounded-contrast, cross-entropy.",
+        "align-contrast, bounded-contrast, cross-entropy.",
     ),
     "component of a plugin that is not installed": Wrong(
         HEAD + TUNE.replace("cross-entropy", "ctfw-nice/hard"),
-        "r.yaml:4:37: no loss named 'ctfw-nice/hard'. Available: bounded-contrast, cross-entropy. "
-        "No plugin 'ctfw-nice' is installed; if it exists: pip install ctfw-nice.",
+        "r.yaml:4:37: no loss named 'ctfw-nice/hard'. There is a negative sampler of that name. "
+        "Available: align-contrast, bounded-contrast, cross-entropy. No plugin "
+        "'ctfw-nice' is installed; if it exists: pip install ctfw-nice.",
     ),
     "misspelt key": Wrong(
         HEAD + TUNE.replace("finetune,", "finetune, freeze_vison: true,"),
         "r.yaml:4:25: stages.tune: 'finetune' has no setting 'freeze_vison'; it takes start_from, "
-        "negatives, loss, freeze_vision, training (did you mean 'freeze_vision'?)",
+        "negatives, loss, extra_losses, labeler, freeze_vision, training (did you mean "
+        "'freeze_vision'?)",
     ),
     "misspelt key at the top": Wrong(
         HEAD + TUNE + "trainin: {max_steps: 3}\n",
@@ -74,7 +76,7 @@ BEFORE_ANYTHING_RUNS = {
     "missing environment variable": Wrong(
         HEAD + TUNE,
         "--set data.root=${env:CTFW_NOWHERE}: data.root: the environment variable CTFW_NOWHERE is "
-        "not set (export CTFW_NOWHERE=..., or --set data.root=...)",
+        "not set, or empty (export CTFW_NOWHERE=..., or --set data.root=...)",
         ("data.root=${env:CTFW_NOWHERE}",),
     ),
     "unknown profile": Wrong(

@@ -160,8 +160,8 @@ def test_columns_may_lie_inside_objects_and_lists(tmp_path: Path) -> None:
 
 def test_missing_path_lists_what_lies_inside(tmp_path: Path) -> None:
     line = json.dumps({"case": "a", "output": {"txet": "x"}, "reference": "r"})
-    words = r"no column 'output.text' with generated reports; the file has case, output\.txet, reference"
-    with pytest.raises(BadData, match=words + r" \(did you mean 'output\.txet'\?\)"):
+    words = r"no column 'output.text' with generated reports; the file has case, output\.txet, "
+    with pytest.raises(BadData, match=words + r"reference \(did you mean 'output\.txet'\?\)"):
         read(tmp_path, "t.jsonl", line, generated="output.text")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctfw.component import Block
 from ctfw.observers import Observers
-from ctfw.processes import is_main
+from ctfw.place import is_main
 from ctfw.progress import track
 from ctfw.runs.directory import RunDirectory
 from ctfw.runs.files import append_line
