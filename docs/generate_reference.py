@@ -24,7 +24,7 @@ from reference_text import (
     tidy,
 )
 
-from ctfw import contracts, hooks, settings
+from ctfw import contracts, exported, hooks, model_plan, settings
 from ctfw.cli import VERBS, app, command_of
 from ctfw.component import Component
 from ctfw.config import choices, nested_models
@@ -40,6 +40,27 @@ MACHINE = (
     "part of a recipe's hash: two machines that run one recipe get one hash."
 )
 NOTICE = "<!-- Made by docs/generate_reference.py; change the code, then run `make docs`. -->"
+
+
+OPTIONAL = {
+    "volume_loader": {"streaming loader": contracts.StreamingLoader},
+    "preprocessor": {
+        "streaming preprocessor": contracts.StreamingPreprocessor,
+        "volume store": contracts.VolumeStore,
+        "streaming store": contracts.StreamingStore,
+    },
+    "negative_sampler": {
+        "mining sampler": contracts.MiningSampler,
+        "batch sampler": contracts.BatchSampler,
+    },
+    "backbone": {
+        "pair backbone": contracts.PairBackbone,
+        "planning backbone": model_plan.PlanningBackbone,
+        "exporting backbone": exported.ExportingBackbone,
+        "servable backbone": exported.ServableBackbone,
+    },
+}
+"""What a component may offer beyond its kind's contract."""
 
 
 def pages() -> dict[str, str]:
@@ -79,12 +100,8 @@ def hooks_page() -> str:
     parts.append(prose(contracts.__doc__))
     for kind, protocol in PROTOCOLS.items():
         parts += [f"### {words(kind)}", *_protocol(protocol)]
-        if kind == "volume_loader":
-            parts += ["### streaming loader", *_protocol(contracts.StreamingLoader)]
-        if kind == "preprocessor":
-            parts += ["### streaming preprocessor", *_protocol(contracts.StreamingPreprocessor)]
-            parts += ["### volume store", *_protocol(contracts.VolumeStore)]
-            parts += ["### streaming store", *_protocol(contracts.StreamingStore)]
+        for title, optional in OPTIONAL.get(kind, {}).items():
+            parts += [f"### {title}", *_protocol(optional)]
     return "\n\n".join(parts)
 
 
