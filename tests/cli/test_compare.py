@@ -113,7 +113,7 @@ def test_csv_has_a_line_per_system_and_score(runs: tuple[Path, Path], says: Says
 
 
 def test_csv_gives_a_spreadsheet_no_formula(tmp_path: Path, says: Says) -> None:
-    files = [make_file(tmp_path / f"{name}.jsonl", written(0.9)) for name in ("=1+1", "@SUM(A1)")]
+    files = [make_file(tmp_path / f"{name}.json", written(0.9)) for name in ("=1+1", "@SUM(A1)")]
     code, out, err = says(*files, "--format", "csv")
     assert code == 0, err
     rows = rows_of(out)
