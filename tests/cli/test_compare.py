@@ -112,6 +112,15 @@ def test_csv_has_a_line_per_system_and_score(runs: tuple[Path, Path], says: Says
     assert all(row["protocol"] for row in rows)
 
 
+def test_csv_gives_a_spreadsheet_no_formula(tmp_path: Path, says: Says) -> None:
+    files = [make_file(tmp_path / f"{name}.json", written(0.9)) for name in ("=1+1", "@SUM(A1)")]
+    code, out, err = says(*files, "--format", "csv")
+    assert code == 0, err
+    rows = rows_of(out)
+    assert {row["system"] for row in rows} == {"'=1+1", "'@SUM(A1)"}
+    assert {row["baseline"] for row in rows if row["baseline"]} == {"'=1+1"}
+
+
 def test_markdown_marks_the_best_and_escapes_signatures(
     runs: tuple[Path, Path], says: Says
 ) -> None:

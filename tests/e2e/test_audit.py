@@ -196,6 +196,51 @@ def test_condition_that_means_nothing_is_refused_before_anything_is_read(
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_audit_goes_on_with_a_copy_of_the_run_and_not_with_other_weights(
+    changed: bool, copy: Path, finished: Finished, says: Says, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(finished.folder, moved, copy_function=shutil.copyfile)  # with new times
+    (weights,) = moved.glob("stages/tune/checkpoints/step-*12/model/model.safetensors")
+    if changed:
+        held = bytearray(weights.read_bytes())
+        held[-1] ^= 1
+        weights.write_bytes(held)
+    code, _, err = says("audit", moved, "--generate", "--out", copy, *FAST)
+    assert code == (2 if changed else 0), err
+    assert ("holds another audit (other weights)" in err) is changed
+
+
+@pytest.mark.parametrize(
+    "damage", [("generated.own.jsonl", 5, "garbage"), ("nll.own.jsonl", 3, "{}")]
+)
+def test_damaged_audit_is_mended_to_the_same_numbers(
+    damage: tuple[str, int, str],
+    copy: Path,
+    audited: tuple[Path, Any],
+    finished: Finished,
+    says: Says,
+) -> None:
+    name, at, line = damage
+    lines = (copy / name).read_text().splitlines()
+    (copy / name).write_text("\n".join([*lines[: at - 1], line, *lines[at:]]) + "\n")
+    code, _, err = says("audit", finished.folder, "--generate", "--out", copy, *FAST)
+    assert code == 0, err
+    assert f"{copy / name}, line {at}: damaged, or of another case" in err
+    for each in (name, "audit.json", "per_case.csv", "sentences.csv"):
+        assert (copy / each).read_text() == (audited[0] / each).read_text(), each
+
+
+def test_tables_and_reports_of_synthetic_data_say_so(audited: tuple[Path, Any]) -> None:
+    folder, _ = audited
+    for name in ("per_case.csv", "sentences.csv"):
+        with (folder / name).open(newline="") as file:
+            assert {row["synthetic"] for row in csv.DictReader(file)} == {"1"}, name
+    for name in ("predictions.jsonl", "predictions.noise.jsonl"):
+        assert all(line["synthetic"] is True for line in read_lines(folder / name)), name
+
+
 @pytest.fixture
 def alone(finished: Finished, tmp_path: Path) -> Path:
     """The checkpoint by itself, in no run."""

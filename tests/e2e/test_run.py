@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -205,6 +206,10 @@ def test_score_gives_the_same_numbers_without_torch(
     again, first = read_json(tmp_path / "scores.json"), read_json(finished.test / "scores.json")
     # Every fact but what only the run itself can judge.
     assert again == {key: first[key] for key in first if key != "fail_if"}
+    tables = [(folder / "per_case.csv").read_text() for folder in (tmp_path, finished.test)]
+    mine, theirs = (list(csv.DictReader(text.splitlines())) for text in tables)
+    assert mine == theirs  # likelihoods by group of tokens and the mark of synthetic data included
+    assert done.stdout.startswith("ours-heter: SYNTHETIC data")
     table = finished.stdout.partition("grounded gain")[0]
     assert done.stdout.partition("grounded gain")[0].splitlines()[1:] == table.splitlines()[1:]
 

@@ -19,6 +19,7 @@ from ctfw.page.canvas import standalone
 from ctfw.page.drawings import save_drawings
 from ctfw.page.records import ScoreFile, TokenGroup
 from ctfw.page.reliance_figures import image_dots
+from ctfw.page.view import number
 
 Opener = Callable[..., Any]
 
@@ -134,6 +135,35 @@ def test_figure_of_images_names_every_value() -> None:
     assert re.findall(r"#[0-9a-f]{6}\b(?!00)", picture.svg.replace("#ffffff", "")) == []
     assert image_dots({}) is None
     assert image_dots({"all": TokenGroup()}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (-0.004, 2, "0.00"),
+        (-0.006, 2, "−0.01"),
+        (-0.0, 3, "0.000"),
+        (0.1, 2, "0.10"),
+        (None, 3, "–"),
+    ],
+)
+def test_zero_has_no_minus(value: float | None, digits: int, text: str) -> None:
+    assert number(value, digits) == text
+
+
+def test_values_of_small_gaps_stand_clear_of_the_line_of_no_change() -> None:
+    def more(value: float) -> dict[str, Any]:
+        return {"more": {"value": value, "low": value - 0.01, "high": value + 0.01}}
+
+    values = {"another": 0.02, "mirrored": -0.001, "noise": 3.9, "blank": -0.03}
+    images = {name: more(value) for name, value in values.items()}
+    picture = image_dots({"all": TokenGroup.model_validate({"images": images})})
+    assert picture is not None
+    texts = re.findall(r'x="([\d.]+)"[^>]*>(−?\d[\d.]*)</text>', picture.svg)
+    places = {text: float(x) for x, text in texts if "." in text}
+    line = next(float(x) for x, text in texts if text == "0")
+    assert set(places) == {"0.02", "0.00", "3.90", "−0.03"}
+    assert all(place > line + 5 for place in places.values())
 
 
 @pytest.mark.browser

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from ctfw.cli.comparison_rules import rules
 from ctfw.cli.layout import blocks, digits_of, listed, markdown_table
 from ctfw.cli.options import columns as aligned
+from ctfw.scoring.cells import guarded
 from ctfw.scoring.comparison import Compared, Comparison
 
 Format = Literal["text", "markdown", "latex", "csv"]
@@ -131,12 +132,12 @@ def in_csv(comparison: Comparison, synthetic: bool | None = None) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_FIELDS)
-    baseline = comparison.systems[0].name
+    baseline = guarded(comparison.systems[0].name)
     for system in comparison.systems:
         for column in comparison.columns:
             mean, contrast = system.means[column.name], system.contrasts.get(column.name)
             best = comparison.best.get(column.name) == system.name
-            row = [system.name, column.name, column.protocol, *mean[:6], int(best)]
+            row = [guarded(system.name), column.name, column.protocol, *mean[:6], int(best)]
             tail = [baseline, *contrast[:5]] if contrast else [""] * 6
             row += [*tail, comparison.cases, comparison.patients]
             row.append("" if synthetic is None else int(synthetic))

@@ -81,9 +81,10 @@ def score(
         columns = read_columns(names or [])
         found = score_file(target, choice, plugins, columns, train, references)
         told = {"synthetic": False}
+    title = told.pop("recipe", target.name)
     facts = as_json(found) | told
     facts["generation"] = told.get("generation", {}) | generation_facts(found.predictions)
-    _print(facts, target)
+    _print(facts, title)
     if out is not None:
         _write(out, found, facts)
     elif target.is_file():
@@ -97,13 +98,13 @@ def _refuse_for_runs(**given: Any) -> None:
             raise UserError(f"--{option} is for a file of predictions: a run knows it by itself")
 
 
-def _print(facts: dict[str, Any], target: Path) -> None:
+def _print(facts: dict[str, Any], title: str) -> None:
     from rich.console import Console
 
     from ctfw.cli.every_score import every_score
     from ctfw.cli.scores import count, print_facts, read_table, row_labels
 
-    print_facts(facts, target.name)
+    print_facts(facts, title)
     generation = facts["generation"]
     print(
         f"{count(generation['distinct'], 'distinct text')} of {generation['of']}; "
@@ -164,7 +165,7 @@ def _run(folder: Path, plugins: Plugins, choice: Choice) -> tuple[Assessment, di
         tokens=tokens,
         cases=dataset.cases(settings.split),
     )
-    return found, kept_facts(stage) | {"synthetic": recipe.synthetic}
+    return found, kept_facts(stage) | {"recipe": recipe.name, "synthetic": recipe.synthetic}
 
 
 def _report_stage(folder: Path) -> Path:
@@ -211,5 +212,5 @@ def _write(folder: Path, found: Assessment, facts: dict[str, Any]) -> None:
     from ctfw.scoring.facts import per_case_csv
 
     write_json(folder / "scores.json", facts)
-    write_text(folder / "per_case.csv", per_case_csv(found))
+    write_text(folder / "per_case.csv", per_case_csv(found, synthetic=facts["synthetic"]))
     print(f"written: {folder / 'scores.json'}, {folder / 'per_case.csv'}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -22,6 +23,7 @@ from ctfw.engine.judges import judges_of
 from ctfw.engine.reliance import CONDITIONS, Swaps, predictions, reference_nll, write_all
 from ctfw.engine.scan import Packed, backbone_of
 from ctfw.errors import UserError
+from ctfw.progress import bar
 from ctfw.runs.files import read_json, write_json
 from ctfw.runs.lock import only_one, stoppable
 from ctfw.scoring.assess import Assessment, as_json, assess
@@ -81,15 +83,24 @@ class Audit:
         """Hash of the plan: an audit with the same one can be gone on with."""
         return hashlib.sha256(json.dumps(self.plan(), sort_keys=True).encode()).hexdigest()[:6]
 
+    @functools.cached_property
+    def _weights(self) -> str:
+        """Hash of what the model's files hold; a copy, which has other times, has the same one."""
+        files = sorted(file for file in (self.packed.folder / "model").glob("*") if file.is_file())
+        found = hashlib.sha256()
+        with bar("audit: check weights", len(files)) as job:
+            for path in files:
+                with path.open("rb") as file:
+                    found.update(f"{path.name} ".encode())
+                    found.update(hashlib.file_digest(file, "sha256").digest())
+                job.advance(note=path.name)
+        return found.hexdigest()[:16]
+
     def plan(self) -> dict[str, Any]:
         """What the texts and likelihoods in an audit's folder depend on."""
-        weights = sorted(
-            (file.name, file.stat().st_size, file.stat().st_mtime_ns)
-            for file in (self.packed.folder / "model").glob("*")
-        )
         return {
             "checkpoint": self.packed.folder.name,
-            "weights": hashlib.sha256(json.dumps(weights).encode()).hexdigest()[:16],
+            "weights": self._weights,
             "preprocess": self.packed.facts["preprocess"],
             "data": plain(self.recipe.data, local=False),
             "generation": self.recipe.generation.decoding,

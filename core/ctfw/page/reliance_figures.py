@@ -64,9 +64,10 @@ def _dot(axis: Axes, place: float, estimate: Estimate, colour: str, marker: str)
         axis.plot([estimate.low, estimate.high], [place, place], color=colour, lw=1.6, alpha=0.7)
     face = colour if marker == "o" else "#ffffff00"
     axis.plot(value, place, marker, ms=5, mfc=face, mec=colour, mew=1.4)
-    right = value if estimate.high is None else estimate.high
+    # Right of the interval and of 0: neither on its mark nor on the line of no change.
+    right = max(value if estimate.high is None else estimate.high, 0.0)
     axis.annotate(
-        f"{value:.2f}".replace("-", "−"), (right, place), (4, 0), textcoords="offset points",
+        f"{value:z.2f}".replace("-", "−"), (right, place), (7, 0), textcoords="offset points",
         va="center", fontsize=7.6, color=colour,
     )  # fmt: skip
 
@@ -83,7 +84,7 @@ def _own(groups: Mapping[str, TokenGroup]) -> str:
     for name, group in groups.items():
         own = group.images.get(OWN)
         if own is not None and own.nll is not None and own.nll.value is not None:
-            told.append(f"{_SHOWN[name][0]} {own.nll.value:.2f}")
+            told.append(f"{_SHOWN[name][0]} {own.nll.value:z.2f}")
     return f"With the own image, nats per token: {', '.join(told)}." if told else ""
 
 
@@ -91,7 +92,7 @@ def _alt(groups: Mapping[str, TokenGroup], images: list[str]) -> str:
     words = []
     for image in images:
         values = [
-            f"{_SHOWN[name][0]} {more.value:.2f}"
+            f"{_SHOWN[name][0]} {more.value:z.2f}"
             for name, group in groups.items()
             if (more := _more(group, image)) is not None and more.value is not None
         ]

@@ -45,10 +45,10 @@ def asset(name: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A score as text, with a real minus sign; a dash where it is undefined."""
+    """A score as text, with a real minus sign, none before 0.00; a dash where it is undefined."""
     if value is None:
         return "–"
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 def score_view(scores: ScoreFile) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ctfw.runs.compare import GAIN, GAIN_WORDS, RELIANCE, RELIANCE_PROTOCOL
 from ctfw.runs.files import read_json
 from ctfw.runs.scorers import Scorer, run_cases, run_labeler, run_metrics, words_of
 from ctfw.scoring.assess import with_labels
+from ctfw.scoring.cells import unguarded
 from ctfw.scoring.columns import column_names
 from ctfw.scoring.derive import difference, renamed
 from ctfw.scoring.floors import score_all
@@ -191,7 +192,9 @@ def read_per_case(file: Path) -> dict[str, dict[str, float]]:
     for name in rows[0] if rows else ():
         try:
             found[name] = {
-                row["case"]: float(row[name] or "nan") for row in rows if row[name] is not None
+                unguarded(row["case"]): float(row[name] or "nan")
+                for row in rows
+                if row[name] is not None
             }
         except ValueError:
             continue
