@@ -166,5 +166,5 @@ def test_note_of_a_floor_names_the_floor_and_one_of_all_rows_stands_once() -> No
     }
     notes = build_table(rows, ["a", "b"]).notes
     assert notes.count(everywhere) == 1
-    assert f"constant: {alone}" in notes
+    assert f"best constant report: {alone}" in notes
     assert alone not in notes

@@ -163,7 +163,7 @@ def test_label_only_floors_show_a_dash_in_text_columns(table: ScoreTable) -> Non
     row = table.row("all-positive")
     assert math.isnan(row.cell("bleu-4").value)
     assert row.cell("coverage").value == 1
-    expected = "– BLEU-1, BLEU-4, ROUGE-L undefined for all-negative, all-positive: labels without"
+    expected = "– BLEU-1, BLEU-4, ROUGE-L undefined for all labels negative, all labels positive: "
     assert any(note.startswith(expected) for note in table.notes)
     header, rows, _ = table.grid()
     shown = dict(zip(header, rows[[r.name for r in table.rows].index("all-positive")]))

@@ -14,6 +14,7 @@ from ctfw.scoring.columns import BELOW, Cell, Column, Kind, Row, binding_floors,
 from ctfw.scoring.floors import LABEL_FLOORS, TEXT_FLOORS
 from ctfw.scoring.intervals import Estimate, percentile, undefined
 from ctfw.scoring.resample import has_parts, resample, why_no_interval
+from ctfw.scoring.row_labels import row_label
 from ctfw.types import Scores
 
 HEADLINE = (
@@ -176,7 +177,7 @@ def _notes(rows: Mapping[str, Mapping[str, Scores]]) -> list[str]:
     said: list[str] = []
     for number, (row, metrics) in enumerate(rows.items()):
         new = [note for scores in metrics.values() for note in scores.notes if note not in said]
-        said += dict.fromkeys(f"{row}: {note}" if number else note for note in new)
+        said += dict.fromkeys(f"{row_label(row)}: {note}" if number else note for note in new)
     return said
 
 
@@ -207,7 +208,7 @@ def _undefined(columns: Iterable[Column], rows: Sequence[Row]) -> list[str]:
         if names and column.name in HEADLINE:
             systems.setdefault(names, []).append(column.label)
     return [
-        f"– {', '.join(labels)} undefined for {', '.join(names)}"
+        f"– {', '.join(labels)} undefined for {', '.join(map(row_label, names))}"
         + (": labels without a text" if set(names) <= set(LABEL_FLOORS) else "")
         for names, labels in systems.items()
     ]
