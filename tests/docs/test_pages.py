@@ -187,22 +187,22 @@ def test_pages_hold_no_path_of_a_machine() -> None:
 def test_plugin_of_the_readme_keeps_the_contract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    block = next(b for b in blocks("python") if b.text.startswith("# ctfw_mirror.py"))
+    block = next(b for b in blocks("python") if b.text.startswith("# ctfw_upside_down.py"))
     lines = [line for line in block.text.splitlines()[1:] if line.strip()]
     assert len(lines) <= 15
-    (tmp_path / "ctfw_mirror.py").write_text(block.text, encoding="utf-8")
+    (tmp_path / "ctfw_upside_down.py").write_text(block.text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # the kit imports it in another process
-    plugin = importlib.import_module("ctfw_mirror")
-    catalog = load_plugins(discover=False, extra={"mirror": plugin}).catalog
-    assert_component("negative_sampler", catalog.get("negative_sampler", "mirror"))
+    plugin = importlib.import_module("ctfw_upside_down")
+    catalog = load_plugins(discover=False, extra={"upside-down": plugin}).catalog
+    assert_component("negative_sampler", catalog.get("negative_sampler", "upside-down"))
 
 
 def test_pyproject_of_the_readme_declares_its_plugin() -> None:
     (block,) = [b for b in blocks("toml") if b.place.startswith("README.md")]
     assert len(block.text.splitlines()) <= 8
     project = tomllib.loads(block.text)["project"]
-    assert project["entry-points"][hooks.GROUP] == {"mirror": "ctfw_mirror"}
+    assert project["entry-points"][hooks.GROUP] == {"upside-down": "ctfw_upside_down"}
     assert {"name", "version"} <= set(project)
 
 
