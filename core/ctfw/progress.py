@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from ctfw.interruption import heed
 from ctfw.place import is_main
 
 T = TypeVar("T")
@@ -47,6 +48,8 @@ class Bar:
         self._task: Any = None
 
     def advance(self, count: int = 1, note: str = "") -> None:
+        """Raises KeyboardInterrupt where the job was asked to stop and went on."""
+        heed()
         self.done += count
         if self._rich is not None:
             self._rich.update(self._task, completed=self.done, note=note)

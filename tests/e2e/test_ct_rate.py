@@ -39,6 +39,7 @@ training:
   learning_rate: 2e-3
   precision: float32
   engine: accelerate
+  offload: none
   checkpoint_every: 2
   validate_every: 2
   validation_cases: 4

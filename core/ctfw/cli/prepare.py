@@ -78,8 +78,9 @@ def prepare(
     from ctfw.engine.prepare import prepare_volumes
     from ctfw.engine.survey import Survey
     from ctfw.errors import RecipeInvalid
+    from ctfw.interruption import stoppable
     from ctfw.recipe import preflight, resolve
-    from ctfw.runs.lock import only_one, stoppable
+    from ctfw.runs.lock import only_one
 
     part = _shard(shard)
     plugins = load_plugins()

@@ -23,9 +23,10 @@ from ctfw.engine.judges import judges_of
 from ctfw.engine.reliance import CONDITIONS, Swaps, predictions, reference_nll, write_all
 from ctfw.engine.scan import Packed, backbone_of
 from ctfw.errors import UserError
+from ctfw.interruption import stoppable
 from ctfw.progress import bar
 from ctfw.runs.files import read_json, write_json
-from ctfw.runs.lock import only_one, stoppable
+from ctfw.runs.lock import only_one
 from ctfw.scoring.assess import Assessment, as_json, assess
 from ctfw.scoring.conditions import Condition, numbers_of, reasons
 from ctfw.scoring.facts import generation_facts

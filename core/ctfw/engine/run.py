@@ -23,11 +23,12 @@ from ctfw.engine.bench import UsableCases, checkpoint_facts, image_bank
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.spawn import JOB, end_with_launcher
 from ctfw.errors import BadData, UserError
+from ctfw.interruption import stoppable
 from ctfw.observers import Observers
 from ctfw.runs.directory import RunDirectory, checkpoint_of, now
 from ctfw.runs.fault import Fault, first, forget
 from ctfw.runs.files import write_json
-from ctfw.runs.lock import only_one, stoppable
+from ctfw.runs.lock import only_one
 
 if TYPE_CHECKING:
     from ctfw.contracts import Stage

@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ctfw.doctor.machine import cores
+from ctfw.interruption import stoppable
 from ctfw.runs.directory import RunDirectory
 from ctfw.runs.fault import Fault, first
-from ctfw.runs.lock import stoppable
 
 JOB, LIFELINE = "CTFW_JOB", "CTFW_LIFELINE"
 ALONE_S, GRACE_S = 3.0, 30.0

@@ -28,14 +28,18 @@ class Fault:
 def first(run: Path, job: str, own: Fault) -> Fault:
     """The fault that came first in this job: the process's own, if no other has told of one."""
     file = run / f"{_NAME}{job}"
+    mine = run / f"{_NAME}{job}.{own.rank}"
     try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(json.dumps(asdict(own)))
+        mine.write_text(json.dumps(asdict(own)), encoding="utf-8")
+        os.link(mine, file)  # whole from the first moment: others may read it at once
     except FileExistsError:
         with suppress(OSError, ValueError, TypeError):
             return Fault(**json.loads(file.read_text(encoding="utf-8")))
-    except OSError:  # a full disk: better told twice than not at all
+    except OSError:  # a full disk, or one without links: better told twice than not at all
         pass
+    finally:
+        with suppress(OSError):
+            mine.unlink()
     return own
 
 

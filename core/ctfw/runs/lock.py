@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,21 +34,3 @@ def only_one(folder: Path, pid: Any = None, name: str = ".lock") -> Iterator[Non
                     "or work in another folder"
                 ) from error
         yield
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn SIGTERM, which batch schedulers send, into the interruption that Ctrl-C is."""
-
-    def stop(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread: leave signals to who owns it
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
