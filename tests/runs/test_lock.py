@@ -17,8 +17,7 @@ from ctfw.runs.fault import Fault, first
 from ctfw.runs.lock import only_one
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from ctfw.runs.fault import Fault, first
-from ctfw.runs.lock import only_one\n"
+    "import sys, time; from pathlib import Path; from ctfw.runs.lock import only_one\n"
     "with only_one(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
 )
 
