@@ -86,6 +86,10 @@ class BadCheckpoint(UserError):
     """A checkpoint folder that is incomplete, or of another architecture."""
 
 
+class Diverged(UserError):
+    """A loss or gradients that are no numbers: to go on from a checkpoint would repeat them."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`Did you mean 'heter'?` when one of `known` is close to `name`, else an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

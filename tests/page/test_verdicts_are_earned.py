@@ -149,6 +149,13 @@ def test_negatives_at_the_bound_are_called_useless(share: float, warned: bool) -
     assert ("taught next to nothing" in bound_sentence(log)) == warned
 
 
+def test_negatives_that_contradict_no_sentence_are_called_useless() -> None:
+    step = {"step": 1, "at_bound": 0.0, "without_scope": 1.0}
+    assert "100% of the cases the negative contradicted no sentence" in bound_sentence(
+        TrainLog("tune", (step,) * 4, ())
+    )
+
+
 def test_hub_among_the_partners_is_pointed_out() -> None:
     use = {"hub": 360, "other": 40, "third": 400}
     told = " ".join(negative_sentences(Negatives(partner_use=use, draws=800, relaxed=8)))

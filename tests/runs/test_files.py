@@ -17,6 +17,7 @@ from ctfw.runs.files import (
     read_fitting,
     read_json,
     read_lines,
+    whole_folder,
     write_json,
     write_lines,
 )
@@ -131,3 +132,13 @@ def test_line_that_is_no_object_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "g.jsonl"
     file.write_text('7\n[1]\nnull\n{"n": 3}\n')
     assert read_lines(file) == [{"n": 3}]
+
+
+def test_files_of_a_new_folder_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "made") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "secret").write_text("x")
+        (folder / "inner" / "secret").chmod(0o600)
+        (tmp_path / "usual").write_text("x")
+    made = (tmp_path / "made" / "inner" / "secret").stat().st_mode
+    assert made == (tmp_path / "usual").stat().st_mode

@@ -134,3 +134,12 @@ def test_batch_of_one_and_split_of_one_patient_are_refused() -> None:
         fitted(table([0, 1], [0, 1])).meet([table([0], [0])[0]])
     with pytest.raises(BadData, match="at least two patients"):
         fitted(table([0, 1], [4, 4]))
+
+
+def test_what_is_not_known_without_labels_is_not_told() -> None:
+    cases = table(None, [0, 1, 2, 3])
+    sampler = fitted(cases)
+    drawn(sampler, list(cases))
+    told = sampler.summary()
+    assert (told["draws"], told["without_labels"]) == (4, 4)
+    assert (told["distance"], told["burden_gaps"], told["burden_gap"]) == ({}, {}, None)

@@ -18,6 +18,7 @@ from ctfw.engine.context import Context
 from ctfw.errors import UserError
 from ctfw.labels import CT_RATE_LABELS
 from ctfw.plugins import load_plugins
+from ctfw.settings import Training
 from ctfw.types import Case, CaseTable, LossTerms, Negative, StepOutput
 from ctfw_plugins.stages.configs import FinetuneConfig
 from ctfw_plugins.stages.extra import check_known, summed
@@ -200,5 +201,23 @@ def test_strict_settings_of_the_stage_name_the_extra_losses() -> None:
     config = FinetuneConfig(
         loss=block("loss", "cross-entropy"),
         extra_losses=[block("loss", "align-contrast", weight=0.1)],
+        training=Training(batch_size=2),
     )
     assert Finetune(config, Context(stage="tune")).sampler is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"extra_losses": [block("loss", "align-contrast")], "loss": block("loss", "cross-entropy")},
+        {
+            "negatives": block("negative_sampler", "in-batch"),
+            "loss": block("loss", "bounded-contrast"),
+        },
+    ],
+)
+def test_forward_pass_of_one_case_is_refused_where_cases_are_compared(
+    settings: dict[str, Any],
+) -> None:
+    with pytest.raises(UserError, match=r"training.batch_size is 1; set it to 2 or more"):
+        Finetune(FinetuneConfig(**settings, training=Training(batch_size=1)), Context(stage="tune"))

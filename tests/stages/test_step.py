@@ -156,9 +156,9 @@ def test_loss_that_is_no_number_stops_before_the_weights(value: float, cases: Ca
     with pytest.raises(UserError) as caught:
         check_finite(terms, pair, "tune")
     assert str(caught.value) == (
-        f"stage tune: the loss is {value} at step 7 (cases case-0, case-1). Lower "
-        "training.learning_rate or loss.max_loss; the last checkpoint is kept, `ctfw resume` goes "
-        "on from it"
+        f"stage tune: the loss is {value} at step 7 (cases case-0, case-1). Start a new "
+        "run with a lower training.learning_rate or loss.max_loss; `ctfw resume` would repeat the "
+        "same steps"
     )
     check_finite(LossTerms(torch.tensor(1.0), {}), pair, "tune")
 

@@ -12,7 +12,7 @@ import typer
 from ctfw import processes
 from ctfw.cli.options import Profile, Recipe, Set
 from ctfw.engine.launch import checked, create, reopen
-from ctfw.errors import UserError
+from ctfw.errors import BadCheckpoint, Diverged, UserError
 from ctfw.plugins import Plugins, load_plugins
 from ctfw.recipe import ResolvedRecipe, dump
 from ctfw.runs.directory import RunDirectory
@@ -137,8 +137,10 @@ def execute(recipe: ResolvedRecipe, plugins: Plugins, directory: RunDirectory) -
     print(f"run folder: {directory.path}", file=sys.stderr)
     try:
         run_recipe(recipe, plugins, directory)
-    except BaseException:
-        if any(directory.path.glob("stages/*/*")):  # something has been done that is kept
+    except BaseException as error:
+        hopeless = isinstance(error, (Diverged, BadCheckpoint))
+        something_is_kept = any(directory.path.glob("stages/*/*"))
+        if something_is_kept and not hopeless:
             count = f" --nproc {processes.world()}" if processes.world() > 1 else ""
             print(f"to go on: ctfw resume {directory.path}{count}", file=sys.stderr)
         raise

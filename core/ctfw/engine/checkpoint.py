@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ctfw import processes
 from ctfw.errors import BadCheckpoint, UserError
 from ctfw.runs.directory import write_pointer
-from ctfw.runs.files import read_json, write_json
+from ctfw.runs.files import read_json, readable_by_umask, write_json
 
 if TYPE_CHECKING:
     from ctfw.contracts import Backbone
@@ -94,6 +94,7 @@ class Checkpoints:
         return ""
 
     def _publish(self, temporary: Path, name: str, *, best: bool) -> None:
+        readable_by_umask(temporary)
         shutil.rmtree(self.folder / name, ignore_errors=True)
         os.replace(temporary, self.folder / name)
         # `last` comes second: a kill in between repeats the step, and finds the same best.

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from ctfw.engine.accelerator import in_float32, make_optimizer
 from ctfw.engine.zero import restore_shard, shard_of
-from ctfw.errors import BadCheckpoint, UserError
+from ctfw.errors import BadCheckpoint, Diverged
 from ctfw.settings import Training
 
 
@@ -50,9 +50,9 @@ class Optimised:
         if self.training.precision == "float16" or norm is None:
             return
         if not torch.isfinite(torch.as_tensor(norm)):
-            raise UserError(
-                f"the gradients are not finite (norm {float(norm)}). Lower training.learning_rate; "
-                "the last checkpoint is kept, `ctfw resume` goes on from it"
+            raise Diverged(
+                f"the gradients are not finite (norm {float(norm)}). Start a new run with a lower "
+                "training.learning_rate; `ctfw resume` would repeat the same steps"
             )
 
     def state(self) -> dict[str, Any]:

@@ -141,6 +141,12 @@ def bound_sentence(log: TrainLog) -> str:
     ]
     if not shares:
         return ""
+    without = [step["without_scope"] for step in log.steps if "without_scope" in step]
+    if without and sum(without) / len(without) >= 0.9:
+        return (
+            f"In {sum(without) / len(without):.0%} of the cases the negative contradicted no "
+            "sentence that the loss looks at: it gave no gradient and taught nothing."
+        )
     last = shares[-max(len(shares) // 4, 1) :]
     share = sum(last) / len(last)
     text = f"In the last quarter of the steps {share:.0%} of the negatives were at the bound"

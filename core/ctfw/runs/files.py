@@ -38,11 +38,22 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
+        readable_by_umask(temporary)
         os.replace(temporary, path)
     except OSError as error:
         raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def readable_by_umask(folder: Path) -> None:
+    """Give the files of a folder the permissions of any new file: safetensors writes some that
+    their owner alone can read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(0o666 & ~mask | file.stat().st_mode & 0o111)
 
 
 def write_json(path: Path, value: Any) -> None:

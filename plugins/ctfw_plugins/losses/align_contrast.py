@@ -21,9 +21,10 @@ from ctfw_plugins.losses.configs import AlignContrastConfig
 
 
 class AlignContrast:
-    """Batches of one case have nothing to compare with: the loss is 0 then, and has no gradient."""
+    """A batch of one case has nothing to compare with: stages refuse it by `least_cases`."""
 
     uses_negative = False
+    least_cases = 2
     embeddings = ("image", "text-alone")
 
     def __init__(self, config: AlignContrastConfig, context: Any = None) -> None:

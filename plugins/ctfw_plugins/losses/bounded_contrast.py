@@ -50,7 +50,8 @@ class BoundedContrast:
 
         Logged: `positive` and `negative`, nats per token, the second of the tokens in scope and
         not bounded; `at_bound`, the share of cases with a negative term that it gives no gradient;
-        `in_scope`, the share of report tokens that carry the term.
+        `in_scope`, the share of report tokens that carry the term, and `without_scope`, that of
+        cases in which no token does.
         """
         if negative is None:
             raise ValueError("bounded-contrast needs negatives: give the stage a `negatives` block")
@@ -73,6 +74,7 @@ class BoundedContrast:
         if self.config.bound not in ("unlikelihood", "margin"):
             terms["bound"] = self.config.max_loss
         if self.scope != "all":
+            terms["without_scope"] = float((~there).float().mean())
             terms["in_scope"] = float(mask.sum() / negative.answer.sum().clamp(min=1))
         return LossTerms(total, terms)
 

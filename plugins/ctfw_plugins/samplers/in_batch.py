@@ -25,6 +25,8 @@ class InBatch:
     Whom an anchor meets depends on training.batch_size, which counts the anchors of a process.
     """
 
+    least_cases = 2
+
     def __init__(self, config: InBatchConfig, context: Any = None) -> None:
         self.config = config
         self._record = Record("in-batch")
@@ -66,7 +68,7 @@ class InBatch:
             reasons.append("nobody in the batch may serve")
         if distance is not None and distance < self.config.min_conflicts:
             reasons.append(f"nobody conflicts in {self.config.min_conflicts} labels")
-        self._record.partner(anchor, partner, distance or 0, reasons)
+        self._record.partner(anchor, partner, distance, reasons)
         note: dict[str, float | str] = {"in batch": float(not outside)}
         if distance is not None:
             note["distance"] = distance

@@ -22,6 +22,7 @@ class Record:
         self._distances: Counter[int] = Counter()
         self._gaps: Counter[int] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._unknown = 0
 
     def alone(self) -> None:
         """A draw that is made of the anchor itself: no partner, no gap."""
@@ -31,20 +32,23 @@ class Record:
         self,
         anchor: Case,
         partner: Case,
-        distance: int,
+        distance: int | None,
         reasons: Sequence[str] = (),
         over_cap: bool = False,
     ) -> None:
         """A draw of another case.
 
-        distance  number of labels in which the two differ
+        distance  number of labels in which the two differ; None: not known, without labels
         reasons   in words, each rule that had to give way
         over_cap  whether the partner had served as often as it may
         """
         self._draws += 1
         self._uses[partner.id] += 1
-        self._distances[distance] += 1
-        self._gaps[_burden(partner) - _burden(anchor)] += 1
+        if distance is not None:
+            self._distances[distance] += 1
+            self._gaps[_burden(partner) - _burden(anchor)] += 1
+        else:
+            self._unknown += 1
         self._relaxed += bool(reasons)
         self._over_cap += over_cap
         self._reasons.update(reasons)
@@ -56,6 +60,9 @@ class Record:
         minus anchor's -> draws) and their mean, `burden_gap`."""
         uses = sorted(self._uses.values(), reverse=True)
         total = max(1, sum(uses))
+        known = max(1, self._gaps.total())
+        if self._unknown:
+            more["without_labels"] = self._unknown
         gaps = {str(gap): self._gaps[gap] for gap in sorted(self._gaps)}
         return {
             "sampler": self.sampler,
@@ -67,7 +74,9 @@ class Record:
             "share_of_top_tenth": sum(uses[: -(-len(uses) // 10)]) / total,
             "distance": {str(key): self._distances[key] for key in sorted(self._distances)},
             "burden_gaps": gaps,
-            "burden_gap": sum(gap * count for gap, count in self._gaps.items()) / total,
+            "burden_gap": sum(gap * count for gap, count in self._gaps.items()) / known
+            if self._gaps
+            else None,
             **more,
         }
 

@@ -52,7 +52,8 @@ class SliceShuffle:
         """Nothing to plan: every anchor has an order of its own."""
 
     def draw(self, anchor: Case, rng: np.random.Generator) -> Negative:
-        """The labels stay as they are."""
+        """The labels stay as they are, so that no sentence conflicts: `scope: conflicting` of a
+        loss has nothing to look at here."""
         self._record.alone()
         shuffle = Shuffle(int(rng.integers(2**63)), self.config.block)
         return Negative(transform=shuffle, note={"block": self.config.block}, shows=anchor.labels)

@@ -8,6 +8,7 @@ training repeats the unbroken one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from ctfw import processes
+from ctfw.component import Block
 from ctfw.contracts import Backbone, NegativeSampler
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.images import TokenBank
@@ -66,8 +68,14 @@ class Finetune:
             )
         if not self.loss.uses_negative:
             self.sampler = None
+        check_batch(self.sampler, [config.loss, *config.extra_losses], config, context.stage)
 
     def run(self, context: Context) -> StageResult:
+        if self.config.negatives is not None and self.sampler is None:
+            context.log(
+                f"{context.stage}: loss '{self.config.loss.name}' reads no negatives, so none of "
+                f"'{self.config.negatives.name}' are drawn"
+            )
         setup = begin(self.config.training, context)
         accelerator, backbone, plan = setup.accelerator, setup.backbone, setup.plan
         training, frozen = plan.training, self.config.freeze_vision
@@ -143,6 +151,24 @@ class Finetune:
         assert self.config.labeler is not None
         labeler = context.build(self.config.labeler)
         return Conflicts(setup.backbone, labeler, setup.cases, context.stage)
+
+
+def check_batch(
+    sampler: NegativeSampler | None, losses: Sequence[Block], config: FinetuneConfig, stage: str
+) -> None:
+    """Raises UserError for a forward pass with too few cases for a sampler or a loss, which may
+    name the `least_cases` that it compares."""
+    users = {block.name: block.component.load() for block in losses}
+    if sampler is not None and config.negatives is not None:
+        users[config.negatives.name] = type(sampler)
+    size = config.training.batch_size
+    for name, user in users.items():
+        if (least := getattr(user, "least_cases", 1)) > size:
+            raise UserError(
+                f"stages.{stage}: '{name}' compares the cases of one forward pass, and "
+                f"training.batch_size is {size}; set it to {least} or more "
+                "(gradient_accumulation does not help)"
+            )
 
 
 def keep_examples(pairs: PairSource, config: FinetuneConfig, context: Context) -> None:

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from ctfw import processes
 from ctfw.contracts import Backbone, Loss, PairBackbone
-from ctfw.errors import BadData, UserError
+from ctfw.errors import BadData, Diverged, UserError
 from ctfw.types import LossTerms, StepOutput
 from ctfw_plugins.stages.extra import ALONE, needs
 from ctfw_plugins.stages.marks import marked
@@ -193,9 +193,9 @@ def check_finite(terms: LossTerms, pair: Pairs, stage: str) -> None:
     if not processes.totals([float(bad)])[0]:
         return
     names = ", ".join(anchor.id for anchor in pair.anchors)
-    own = f"{float(terms.total)} at step {pair.step + 1} (cases {names})" if bad else ""
+    own = f"{float(terms.total.detach())} at step {pair.step + 1} (cases {names})" if bad else ""
     words = next(found for found in processes.gather(own) if found)
-    raise UserError(
-        f"stage {stage}: the loss is {words}. Lower training.learning_rate or loss.max_loss; the "
-        "last checkpoint is kept, `ctfw resume` goes on from it"
+    raise Diverged(
+        f"stage {stage}: the loss is {words}. Start a new run with a lower training.learning_rate "
+        "or loss.max_loss; `ctfw resume` would repeat the same steps"
     )
