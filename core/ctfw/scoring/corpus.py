@@ -24,7 +24,7 @@ class EncodedPairs:
     """N hypotheses, each with one or more references, as token ids.
 
     vocabulary  the token of each id
-    ids         (T,) int64 of all texts: the first hypothesis, its references, the next hypothesis
+    ids         (T,) int32 of all texts: the first hypothesis, its references, the next hypothesis
     lengths     (D,) tokens of each text; `ends` where each text ends in `ids`
     pair        (D,) which pair a text belongs to
     hypotheses, references  indices of the texts that are one or the other, (N,) and (D - N,)
@@ -45,7 +45,7 @@ class EncodedPairs:
         ids: defaultdict[str, int] = defaultdict(count().__next__)
         self.lengths = np.array(list(map(len, texts)), np.int64)
         each = map(ids.__getitem__, chain.from_iterable(texts))
-        self.ids = np.fromiter(each, np.int64, int(self.lengths.sum()))
+        self.ids = np.fromiter(each, np.int32, int(self.lengths.sum()))
         self.vocabulary = tuple(ids)
         self.ends = np.cumsum(self.lengths)
         size = np.array([1 + len(refs) for refs in references], np.int64)

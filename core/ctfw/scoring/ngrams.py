@@ -52,7 +52,7 @@ def windows(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """The n-grams of D texts for n = 1..order: (W,) text, (W,) number, and what numbers are below.
 
-    flat        (T,) int64 token ids of all texts, one text after the other
+    flat        (T,) int32 token ids of all texts, one text after the other
     lengths     (D,) tokens of each text
     vocabulary  a number that every id is below
     repeated    give only the n-grams that stand more than once in all texts together
