@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
+from library_positions import library_positions
 
 from ctfw.settings import Generation
 from ctfw.testing.data import REPORTS
@@ -171,13 +172,7 @@ def test_library_merges_neighbours_where_ours_stay_apart(
     neighbouring patches the same. We neither call it nor take its answer."""
     image = backbone.encode(scan(10, 1.0))
     batch = backbone.batch([image], [TEXT])
-    qwen = backbone.model.qwen
-    theirs, _ = qwen.model.get_rope_index(
-        input_ids=batch["ids"],
-        mm_token_type_ids=batch["visual"].int() * 2,
-        video_grid_thw=batch["grid"],
-        second_per_grid_ts=torch.tensor([seconds]),
-    )
+    theirs = library_positions(backbone.model.qwen, batch, [seconds])
     visual = batch["visual"][0]
     assert len(set(theirs[0, 0][visual].tolist())) < 5
     assert len(set(batch["positions"][0, 0][visual].tolist())) == 5

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from ctfw.errors import BadData
 from ctfw.types import Volume
@@ -60,11 +61,20 @@ def test_layout_is_that_of_plain_loops() -> None:
     np.testing.assert_allclose(rows.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+def stock_image_processor() -> Any:
+    """The one of Qwen2-VL that works without torchvision; transformers 5.4 moved it."""
+    try:
+        from transformers.models.qwen2_vl import image_processing_pil_qwen2_vl as pil
+    except ImportError:
+        from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
+
+        return Qwen2VLImageProcessor(do_resize=False)
+    return pil.Qwen2VLImageProcessorPil(do_resize=False)
+
+
 def test_equal_frames_give_the_rows_of_the_stock_image_processor() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (56, 84), dtype=np.uint8)
-    stock = Qwen2VLImageProcessorPil(do_resize=False)(
-        np.repeat(picture[..., None], 3, axis=2), return_tensors="pt"
-    )
+    stock = stock_image_processor()(np.repeat(picture[..., None], 3, axis=2), return_tensors="pt")
     source = volume(np.stack([picture, picture]) / 255.0 * 2 - 1)
     rows, grid = HUVideoProcessor("grey").patches(source)
     assert stock["image_grid_thw"].tolist() == [list(grid)]

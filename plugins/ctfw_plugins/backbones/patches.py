@@ -7,11 +7,8 @@ order of the 2 x 2 merge, each row being (channel, frame of the pair, y, x).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from transformers.video_processing_utils import VideoProcessorMixin
 
 from ctfw.errors import BadData
 from ctfw.types import Volume
@@ -42,23 +39,15 @@ def to_channels(volume: Volume, channels: str) -> np.ndarray:
     return np.repeat(grey[:, None], 3, axis=1)
 
 
-class HUVideoProcessor(VideoProcessorMixin):
-    """Slices in HU to `pixel_values_videos` and `video_grid_thw`, without 8-bit images.
-
-    It takes the place of the video processor in `Qwen2_5_VLProcessor`, and is saved and loaded
-    with it.
-    """
+class HUVideoProcessor:
+    """Slices in HU to `pixel_values_videos` and `video_grid_thw`, without 8-bit images."""
 
     patch_size = 14
     temporal_patch_size = 2
     merge_size = 2
-    model_input_names = ["pixel_values_videos", "video_grid_thw"]  # noqa: RUF012 (library's way)
 
-    def __init__(self, channels: str = "grey", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, channels: str = "grey") -> None:
         self.channels = channels
-        self.image_mean = list(CLIP_MEAN)
-        self.image_std = list(CLIP_STD)
 
     def patches(self, volume: Volume) -> tuple[torch.Tensor, tuple[int, int, int]]:
         """((T*h*w, 3*2*14*14) float32, (T, h, w)) of one volume.
@@ -69,8 +58,8 @@ class HUVideoProcessor(VideoProcessorMixin):
         frames = to_channels(volume, self.channels)
         if frames.shape[0] % self.temporal_patch_size:
             frames = np.concatenate([frames, frames[-1:]])
-        mean = np.asarray(self.image_mean, np.float32)[:, None, None]
-        std = np.asarray(self.image_std, np.float32)[:, None, None]
+        mean = np.asarray(CLIP_MEAN, np.float32)[:, None, None]
+        std = np.asarray(CLIP_STD, np.float32)[:, None, None]
         return self._rows(torch.from_numpy((frames - mean) / std))
 
     def _rows(self, frames: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int, int]]:

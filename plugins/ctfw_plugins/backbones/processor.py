@@ -1,39 +1,34 @@
-"""The real Qwen2.5-VL processor around our HU video processor."""
+"""Tokenizer, chat template and slices of Qwen2.5-VL, without the library's processor class.
+
+`Qwen2_5_VLProcessor` has changed with most releases of transformers, and its video half works only
+where torchvision is installed. What a model reads must not depend on either.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase, Qwen2_5_VLProcessor
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.video_processing_utils import VideoProcessorMixin
+from transformers import PreTrainedTokenizerBase
 
 from ctfw_plugins.backbones.patches import HUVideoProcessor
 
 
-class HUProcessor(Qwen2_5_VLProcessor):
-    """`Qwen2_5_VLProcessor` that works where torchvision is not installed.
+@dataclass(frozen=True)
+class HUProcessor:
+    """What turns text and slices in HU into the input of the model."""
 
-    The stock class looks its video processor's base class up in `transformers`' top level, where
-    it exists only together with torchvision.
-    """
+    tokenizer: PreTrainedTokenizerBase
+    video_processor: HUVideoProcessor
 
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        if argument_name != "video_processor":
-            return super().check_argument_for_proper_class(argument_name, argument)
-        if not isinstance(argument, VideoProcessorMixin):
-            raise TypeError(f"{type(argument).__name__} is not a video processor")
-        return VideoProcessorMixin
+    @property
+    def video_token_id(self) -> int:
+        token: int = self.tokenizer.convert_tokens_to_ids("<|video_pad|>")
+        return token
 
 
 def build_processor(tokenizer: PreTrainedTokenizerBase, channels: str) -> HUProcessor:
-    """The processor of a tokenizer: its chat template, and slices in HU instead of frames."""
-    return HUProcessor(
-        image_processor=Qwen2VLImageProcessorPil(),
-        tokenizer=tokenizer,
-        video_processor=HUVideoProcessor(channels=channels),
-        chat_template=tokenizer.chat_template,
-    )
+    """The processor of a tokenizer with its chat template; `channels` is grey or windows."""
+    return HUProcessor(tokenizer, HUVideoProcessor(channels))
 
 
 def prompt_text(processor: HUProcessor, system: str, prompt: str) -> str:
@@ -44,4 +39,7 @@ def prompt_text(processor: HUProcessor, system: str, prompt: str) -> str:
     ]
     if not system:
         messages = messages[1:]
-    return processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text: str = processor.tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
+    return text

@@ -83,7 +83,7 @@ def write(
         if base.weights == INSIDE:
             qwen.save_pretrained(folder / INSIDE, state_dict=lora.base_of(weights))
             processor.tokenizer.save_pretrained(folder / INSIDE)
-    processor.save_pretrained(folder)
+    processor.tokenizer.save_pretrained(folder)
     (folder / FACTS).write_text(json.dumps(facts, indent=2))
 
 
