@@ -90,6 +90,10 @@ class Diverged(UserError):
     """A loss or gradients that are no numbers: to go on from a checkpoint would repeat them."""
 
 
+class WrongProcesses(UserError):
+    """More or fewer processes than a run can go on with; the message has the command that does."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`Did you mean 'heter'?` when one of `known` is close to `name`, else an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -16,8 +16,9 @@ from ctfw.engine.launch import checked, create, find_runs, reopen
 from ctfw.engine.run import quiet_libraries, run_recipe
 from ctfw.errors import BadData, RecipeInvalid, UserError
 from ctfw.plugins import Plugins, load_plugins
+from ctfw.runs.begun import begun_with, note_processes, resume_command
 from ctfw.runs.directory import RunDirectory
-from ctfw.runs.files import read_json, read_lines
+from ctfw.runs.files import read_json, read_lines, write_text
 
 RECIPE = """\
 ctfw: 1
@@ -58,6 +59,24 @@ def make(plugins: Plugins, tmp_path: Path) -> Make:
         return recipe, create(recipe, tmp_path / "runs")
 
     return new
+
+
+def test_number_of_processes_is_kept_from_the_first_checkpoint_on(
+    make: Make, plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, run = make()
+    assert begun_with(run) is None
+    run_recipe(recipe, plugins, run)
+    assert begun_with(run) == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    note_processes(recipe, run)
+    assert begun_with(run) == 2
+    write_text(run.stage("one") / "checkpoints" / "last", "step-000001\n")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    note_processes(recipe, run)
+    assert begun_with(run) == 2
+    assert resume_command(run, 2) == f"ctfw resume {run.path} --nproc 2"
+    assert resume_command(run, 1) == f"ctfw resume {run.path}"
 
 
 def test_observers_see_everything_in_order(make: Make, plugins: Plugins, toy: Any) -> None:

@@ -73,13 +73,19 @@ def made(tmp_path: Path) -> Any:
     """Write a run; returns its folder."""
 
     def write(
-        name: str, seed: int = 0, loss: str = BOUNDED, f1: float | None = None, steps: int = 9
+        name: str,
+        seed: int = 0,
+        loss: str = BOUNDED,
+        f1: float | None = None,
+        steps: int = 9,
+        **status: Any,
     ) -> Path:
         run = tmp_path / name / f"20260101-00000{len(list(tmp_path.glob('*/*')))}-abc"
         run.mkdir(parents=True)
         text = RESOLVED.format(name=name, seed=seed, loss=loss, steps=steps)
         (run / "resolved.yaml").write_text(text)
-        write_json(run / "status.json", {"state": "finished" if f1 is not None else "failed"})
+        state = "finished" if f1 is not None else "failed"
+        write_json(run / "status.json", {"state": state, **status})
         if f1 is not None:
             write_json(run / "stages" / "test" / "scores.json", scores(f1, f1 / 2))
         return run
@@ -146,6 +152,19 @@ def test_same_run_made_twice_is_no_second_seed_and_the_first_counts(made: Any) -
         f"{name} is left out of means and comparisons: it has the recipe and the seed of y"
         for name in "xz"
     ]
+
+
+def test_runs_of_other_numbers_of_processes_are_other_methods(made: Any) -> None:
+    told = [{}, {"processes": 1}, {"processes": 2}]
+    outcomes = [outcome_of(made("a", f1=0.4, **each)) for each in told]
+    assert differing(outcomes) == ["processes"]
+    one, two = by_seed(outcomes)  # a run that has kept no number was one process
+    assert [member.path for member in one.members] == [outcomes[0].path]
+    assert [copy.path for copy, _ in one.copies] == [outcomes[1].path]
+    assert [member.path for member in two.members] == [outcomes[2].path]
+    header, *rows = overview(outcomes, [], markdown=True)[0].splitlines()
+    assert header.startswith("| run | processes |")
+    assert [row.split(" | ")[1] for row in rows[1:]] == ["1", "1", "2"]
 
 
 def test_missing_score_of_a_member_leaves_no_mean(made: Any) -> None:

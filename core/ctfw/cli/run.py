@@ -12,9 +12,10 @@ import typer
 from ctfw import processes
 from ctfw.cli.options import Profile, Recipe, Set
 from ctfw.engine.launch import checked, create, reopen
-from ctfw.errors import BadCheckpoint, Diverged, UserError
+from ctfw.errors import BadCheckpoint, Diverged, UserError, WrongProcesses
 from ctfw.plugins import Plugins, load_plugins
 from ctfw.recipe import ResolvedRecipe, dump
+from ctfw.runs.begun import resume_command
 from ctfw.runs.directory import RunDirectory
 
 Ready = tuple[RunDirectory, ResolvedRecipe]
@@ -138,13 +139,21 @@ def execute(recipe: ResolvedRecipe, plugins: Plugins, directory: RunDirectory) -
     try:
         run_recipe(recipe, plugins, directory)
     except BaseException as error:
-        hopeless = isinstance(error, (Diverged, BadCheckpoint))
         something_is_kept = any(directory.path.glob("stages/*/*"))
-        if something_is_kept and not hopeless:
-            count = f" --nproc {processes.world()}" if processes.world() > 1 else ""
-            print(f"to go on: ctfw resume {directory.path}{count}", file=sys.stderr)
+        if something_is_kept and not _says_what_to_do(error):
+            command = resume_command(directory, processes.world())
+            print(f"to go on: {command}", file=sys.stderr)
         raise
     show_result(directory)
+
+
+def _says_what_to_do(error: BaseException) -> bool:
+    """Whether resuming as before would fail again; the message then says what helps.
+
+    Where another process was first to tell of an error, this one's own is the cause of its exit.
+    """
+    own = error.__cause__ if isinstance(error, SystemExit) else error
+    return isinstance(own, (Diverged, BadCheckpoint, WrongProcesses))
 
 
 def show_result(directory: RunDirectory) -> None:

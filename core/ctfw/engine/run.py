@@ -25,6 +25,7 @@ from ctfw.engine.spawn import JOB, end_with_launcher
 from ctfw.errors import BadData, UserError
 from ctfw.interruption import stoppable
 from ctfw.observers import Observers
+from ctfw.runs.begun import note_processes
 from ctfw.runs.directory import RunDirectory, checkpoint_of, now
 from ctfw.runs.fault import Fault, first, forget
 from ctfw.runs.files import write_json
@@ -71,6 +72,7 @@ def _run(recipe: ResolvedRecipe, plugins: Plugins, run: RunDirectory, job: str) 
     quiet_libraries()
     started = run.status.get("started") or now()
     run.set_status(state="running", started=started, pid=os.getpid(), error=None)
+    note_processes(recipe, run)
     observers.notify("ctfw_run_started", run=run.path)
     problem: BaseException | None = None
     try:

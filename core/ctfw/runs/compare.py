@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ctfw.errors import UserError
 from ctfw.registry import Catalog
+from ctfw.runs.begun import PROCESSES, begun_with
 from ctfw.runs.directory import RunDirectory
 from ctfw.runs.files import read_json
 from ctfw.runs.method import digest, method_of, read_resolved
@@ -36,6 +37,7 @@ class Shown(NamedTuple):
 class Outcome:
     """One run: flat settings of its method, scores with intervals, and where it lies.
 
+    settings   those of the recipe, and the number of processes: it decides the cases of a step
     scores     name -> (value, low, high); None where undefined
     protocols  name of a score -> its signature
     stage      the stage that was named, where the run has predictions of several
@@ -92,7 +94,7 @@ def read_outcome(path: Path, catalog: Catalog) -> Outcome:
         run.path,
         plain["name"],
         run.status.get("state", ""),
-        dict(flat(method)) | named,
+        {**dict(flat(method)), PROCESSES: begun_with(run) or 1, **named},
         scores,
         bool(plain.get("synthetic")),
         protocols,

@@ -22,8 +22,9 @@ from ctfw.engine.context import Context
 from ctfw.engine.images import ImageBank
 from ctfw.engine.optimise import Optimised
 from ctfw.engine.trackers import open_trackers
-from ctfw.errors import BadCheckpoint, UserError
+from ctfw.errors import BadCheckpoint, WrongProcesses
 from ctfw.progress import size_of
+from ctfw.runs.begun import begun_with, resume_command
 from ctfw.runs.files import read_lines, write_lines
 from ctfw.seed import stream_seed
 from ctfw.settings import Training
@@ -70,7 +71,7 @@ def begin(training: Training, context: Context) -> Setup:
     """Engine, cases, plan, and the backbone with the weights to start from.
 
     Those are the weights of the stage's own last checkpoint, of `start_from`, or the backbone's.
-    Raises UserError where the checkpoint is of another number of processes, and it matters.
+    Raises WrongProcesses where the run was begun with others, and it matters.
     """
     assert context.dataset is not None
     assert context.images is not None
@@ -117,32 +118,37 @@ def _told_of_others(last: Path | None) -> Iterator[None]:
         raise BadCheckpoint(f"{error}. {advice}") from error
 
 
-def same_global_batch(training: Training, before: int | None, context: Context) -> Training:
-    """The settings with which a checkpoint of `before` processes goes on in as many as there are.
+def same_global_batch(training: Training, written: int | None, context: Context) -> Training:
+    """The settings with which a run goes on in as many processes as there are.
 
-    The accumulation makes up for the number of processes, so that every step reads the same cases.
-    Raises UserError where it cannot, and for ZeRO, whose shards belong to their processes.
+    written  processes that wrote the stage's last checkpoint; None without one
+
+    The accumulation makes up for the number of processes that the run was begun with, so that every
+    step reads the same cases. Raises WrongProcesses where it cannot, and for a checkpoint of ZeRO,
+    whose shards belong to their processes.
     """
+    assert context.run is not None
     now = processes.world()
-    if before is None or before == now:
-        return training
-    where = f"stage {context.stage}: its last checkpoint was written by {before} processes"
-    if training.engine.startswith("deepspeed"):
-        raise UserError(
-            f"{where}, each with its shard of the optimizer, and now there are {now}; resume with "
-            f"--nproc {before}"
+    if written not in (None, now) and training.engine.startswith("deepspeed"):
+        raise WrongProcesses(
+            f"stage {context.stage}: its last checkpoint was written by {written} processes, each "
+            f"with its shard of the optimizer, and now there are {now}. To go on: "
+            f"{resume_command(context.run, written)}"
         )
-    passes, rest = divmod(training.gradient_accumulation * before, now)
+    begun = processes.share(begun_with(context.run)) or written or now
+    passes, rest = divmod(training.gradient_accumulation * begun, now)
     if rest:
-        raise UserError(
-            f"{where} with gradient_accumulation {training.gradient_accumulation}; {now} processes "
-            f"cannot share those {training.gradient_accumulation * before} passes of a step "
-            f"evenly; resume with --nproc {before}"
+        raise WrongProcesses(
+            f"stage {context.stage}: the run was begun with {begun} process"
+            f"{'es' * (begun > 1)} and gradient_accumulation {training.gradient_accumulation}; "
+            f"{now} processes cannot share those {training.gradient_accumulation * begun} passes "
+            f"of a step evenly. To go on: {resume_command(context.run, begun)}"
         )
-    context.log(
-        f"{context.stage}: begun with {before} processes, going on with {now}: "
-        f"gradient_accumulation is {passes} now, so that a step reads the same cases"
-    )
+    if begun != now:
+        context.log(
+            f"{context.stage}: begun with {begun} processes, going on with {now}: "
+            f"gradient_accumulation is {passes} now, so that a step reads the same cases"
+        )
     return training.model_copy(update={"gradient_accumulation": passes})
 
 
