@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +74,13 @@ def run(broken_off: Path, here: None, tmp_path: Path) -> Path:
     return Path(shutil.copytree(broken_off, tmp_path / "run"))
 
 
+def flip(file: Path) -> None:
+    """One bit in the middle, among the numbers."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
@@ -89,9 +98,12 @@ def wider(file: Path) -> None:
     file.write_text(json.dumps(config))
 
 
+WEIGHTS = "model/model.safetensors"
+FILES = [WEIGHTS, "model/config.json", "ctfw.json", "training.pt"]
+# What each reader says by itself: of a checkpoint without checksums, as older ones are.
 DAMAGES: list[tuple[str, Callable[[Path], None], str]] = [
-    ("model/model.safetensors", cut, "cannot be loaded as a Qwen2.5-VL model"),
-    ("model/model.safetensors", Path.unlink, "cannot be loaded as a Qwen2.5-VL model"),
+    (WEIGHTS, cut, "cannot be loaded as a Qwen2.5-VL model"),
+    (WEIGHTS, Path.unlink, "cannot be loaded as a Qwen2.5-VL model"),
     ("model/config.json", wider, "model"),
     ("training.pt", cut, "training.pt cannot be read"),
     ("training.pt", Path.unlink, "training.pt cannot be read"),
@@ -110,6 +122,7 @@ def test_damaged_checkpoint_is_refused_and_the_others_are_kept(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     last = last_of(run)
+    (last / "checksums.json").unlink()
     damage(last / name)
     checkpoints = sorted(path.name for path in last.parent.iterdir())
     assert main(["resume", str(run)]) == 2
@@ -132,3 +145,52 @@ def test_advice_for_a_damaged_checkpoint_works(
     assert "going on after step 2" in capsys.readouterr().err
     weights = last_of(run) / "model" / "model.safetensors"
     assert weights.read_bytes() == (last_of(other) / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_flipped_bit_is_not_resumed(
+    name: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = last_of(run)
+    flip(last / name)
+    assert main(["resume", str(run)]) == 2
+    told = capsys.readouterr().err
+    assert f"{last / name} is damaged" in told
+    assert f"write its name into {last.parent / 'last'}: step-000002" in told
+
+
+@pytest.mark.parametrize("verb", ["generate", "audit", "export"])
+def test_flipped_bit_is_found_by_every_verb_that_reads_weights(
+    verb: str, run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    last = last_of(run)
+    flip(last / WEIGHTS)
+    arguments = {
+        "generate": [str(last), str(scan_in(tmp_path)), "--out", str(out)],
+        "audit": [str(last), "--generate", "--out", str(out)],
+        "export": [str(last), "--merged", str(out)],
+    }[verb]
+    assert main([verb, *arguments]) == 2
+    assert f"{last / WEIGHTS} is damaged" in capsys.readouterr().err
+    assert not list(out.glob("*.jsonl"))
+
+
+def scan_in(folder: Path) -> Path:
+    file = folder / "scan.nii.gz"
+    values = np.random.default_rng(0).integers(-1000, 400, (32, 32, 16))
+    nibabel.save(nibabel.Nifti1Image(values.astype(np.int16), np.eye(4)), file)
+    return file
+
+
+def test_flipped_bit_is_not_started_from(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    last = last_of(run)
+    flip(last / WEIGHTS)
+    recipe = tmp_path / "next.yaml"
+    text = (run / "resolved.yaml").read_text()
+    assert text.count("start_from: see/best") == 1
+    recipe.write_text(text.replace("start_from: see/best", f"start_from: {last}"))
+    assert main(["run", str(recipe), "--runs", str(tmp_path / "runs")]) == 2
+    assert f"{last / WEIGHTS} is damaged" in capsys.readouterr().err

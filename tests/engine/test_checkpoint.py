@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from ctfw.engine.checkpoint import Checkpoints, read_facts, read_training
+from ctfw.engine.checkpoint import Checkpoints, check_model, read_facts, read_training
 from ctfw.errors import BadCheckpoint, UserError
 from ctfw.runs.directory import checkpoint_of
 from ctfw.runs.files import read_json
@@ -46,7 +46,6 @@ def test_last_and_best_are_pointed_at_and_the_rest_is_dropped(checkpoints: Check
     save(checkpoints, 1)
     assert names(checkpoints) == ["best", "last", "step-000001"]  # the first is the best so far
     save(checkpoints, 2, best=True)
-    assert names(checkpoints) == ["best", "last", "step-000002"]
     save(checkpoints, 3)
     save(checkpoints, 4)
     assert names(checkpoints) == ["best", "last", "step-000002", "step-000004"]
@@ -54,6 +53,51 @@ def test_last_and_best_are_pointed_at_and_the_rest_is_dropped(checkpoints: Check
     stage = checkpoints.folder.parent
     assert checkpoint_of(stage, "best") == checkpoints.folder / "step-000002"
     assert checkpoint_of(stage, "last") == checkpoints.last()
+
+
+def test_there_is_another_one_to_go_back_to_when_the_last_is_the_best(
+    checkpoints: Checkpoints,
+) -> None:
+    for step in (1, 2, 3):
+        save(checkpoints, step, best=True)
+    assert names(checkpoints) == ["best", "last", "step-000002", "step-000003"]
+    save(checkpoints, 4)
+    assert names(checkpoints) == ["best", "last", "step-000003", "step-000004"]
+
+
+@pytest.mark.parametrize("content", ["", "step-000009\n"])
+def test_broken_pointer_is_told_with_what_it_could_name(
+    content: str, checkpoints: Checkpoints
+) -> None:
+    save(checkpoints, 1)
+    (checkpoints.folder / "last").write_text(content)
+    with pytest.raises(BadCheckpoint, match=f"says '{content.strip()}'; there are: step-000001"):
+        checkpoints.last()
+
+
+@pytest.mark.parametrize("name", ["model/weights", "ctfw.json"])
+def test_damaged_model_is_found(name: str, checkpoints: Checkpoints) -> None:
+    folder = save(checkpoints, 7)
+    check_model(folder)
+    flip_a_bit(folder / name)
+    with pytest.raises(BadCheckpoint, match=f"{name} is damaged"):
+        check_model(folder)
+
+
+def test_damaged_state_is_found(checkpoints: Checkpoints) -> None:
+    folder = save(checkpoints, 7, moments=torch.zeros(1000))
+    file = folder / "training.pt"
+    place = file.read_bytes().index(bytes(1000))  # in the numbers, where torch.load sees nothing
+    flip_a_bit(file, place)
+    assert torch.load(file, weights_only=True)["moments"].any()
+    with pytest.raises(BadCheckpoint, match=r"training.pt is damaged"):
+        read_training(folder)
+
+
+def flip_a_bit(file: Path, place: int = 0) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
 
 
 def test_checkpoint_holds_model_facts_and_state(checkpoints: Checkpoints) -> None:
@@ -80,7 +124,8 @@ def test_folder_that_nothing_points_at_yet_is_replaced(checkpoints: Checkpoints)
     stale = checkpoints.folder / "step-000002"
     (stale / "junk").mkdir(parents=True)
     folder = save(checkpoints, 2)
-    assert sorted(path.name for path in folder.iterdir()) == ["ctfw.json", "model", "training.pt"]
+    written = ["checksums.json", "ctfw.json", "model", "training.pt"]
+    assert sorted(path.name for path in folder.iterdir()) == written
 
 
 def disk_full(*_: Any, **__: Any) -> None:
@@ -133,12 +178,14 @@ def test_write_that_really_fails_is_no_crash(sizes: dict[str, int], tmp_path: Pa
     assert done.returncode == 0, done.stderr
     *message, left = done.stdout.splitlines()
     assert message[0].startswith(f"cannot write the checkpoint of step 3 to {tmp_path}")
+    assert message[-1].endswith("; there is no earlier one")
     assert left == "[]"
 
 
 def test_state_is_read_without_pickle(checkpoints: Checkpoints) -> None:
     folder = save(checkpoints, 1)
     torch.save({"code": Weights()}, folder / "training.pt")
+    (folder / "checksums.json").unlink()
     with pytest.raises(
         BadCheckpoint, match=r"training.pt cannot be read \(UnpicklingError: [^.]*\); the stage"
     ):

@@ -133,9 +133,11 @@ def test_full_disk_of_one_process_keeps_the_last_checkpoint(job: Job, by: int) -
     folder = job.run / "stages" / "one" / "checkpoints"
     assert (folder / "last").read_text() == "step-000001\n"
     assert sorted(path.name for path in folder.iterdir()) == ["best", "last", "step-000001"]
-    assert sorted(path.name for path in (folder / "step-000001").iterdir()) == [
-        "ctfw.json", "model", "shard-00000.pt", "shard-00001.pt", "training.pt",
-    ]  # fmt: skip
+    written = sorted(path.name for path in (folder / "step-000001").iterdir())
+    shards = ["shard-00000.pt", "shard-00001.pt"]
+    assert written == ["checksums.json", "ctfw.json", "model", *shards, "training.pt"]
+    told = set(read_json(folder / "step-000001" / "checksums.json")["crc32"])
+    assert told == {"ctfw.json", *shards, "training.pt"}  # this backbone's own folder is empty
 
 
 @pytest.mark.slow

@@ -1,21 +1,23 @@
 """Checkpoints: written beside, renamed when whole, pointed at by `last` and `best`.
 
 A checkpoint holds `model/` (the backbone's own files), `ctfw.json` (preprocessing, backbone,
-where it comes from) and, for resumption, `training.pt` and under ZeRO one `shard-RANK.pt` of each
-process (read with `weights_only`: no pickle).
+where it comes from), `checksums.json` and, for resumption, `training.pt` and under ZeRO one
+`shard-RANK.pt` of each process (read with `weights_only`: no pickle).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctfw import processes
 from ctfw.errors import BadCheckpoint, UserError
-from ctfw.runs.directory import write_pointer
+from ctfw.runs.checksums import check_files, checksums, write_checksums
+from ctfw.runs.directory import pointed_at, write_pointer
 from ctfw.runs.files import read_json, readable_by_umask, write_json
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 
 PROCESSES = "processes"
+MODEL, FACTS, TRAINING = "model", "ctfw.json", "training.pt"
+WRITTEN = (MODEL, FACTS, TRAINING)  # by the main process
 
 
 class Checkpoints:
@@ -52,18 +56,22 @@ class Checkpoints:
         if processes.is_main():
             shutil.rmtree(temporary, ignore_errors=True)
         processes.wait()
-        reason = self._write(temporary, step, backbone, facts, training, shard)
-        reasons = [found for found in processes.gather(reason) if found]
+        written = self._write(temporary, step, backbone, facts, training, shard)
+        everywhere = processes.gather(written)
+        reasons = [found for found in everywhere if isinstance(found, str)]
         if processes.is_main():
             if reasons:
                 shutil.rmtree(temporary, ignore_errors=True)
             else:
+                sums = [found for found in everywhere if not isinstance(found, str)]
+                write_checksums(temporary, dict(ChainMap(*sums)))
                 self._publish(temporary, name, best=best)
         processes.wait()
         if reasons:
+            before = "; the last good one is kept, `ctfw resume` goes on from it"
             raise UserError(
-                f"cannot write the checkpoint of step {step} to {self.folder}: {reasons[0]}; the "
-                "last good one is kept, `ctfw resume` goes on from it"
+                f"cannot write the checkpoint of step {step} to {self.folder}: {reasons[0]}"
+                + (before if (self.folder / "last").is_file() else "; there is no earlier one")
             )
         return self.folder / name
 
@@ -75,8 +83,8 @@ class Checkpoints:
         facts: Mapping[str, Any],
         training: Mapping[str, Any],
         shard: Mapping[str, Any] | None,
-    ) -> str:
-        """This process's files; why they could not be written, or an empty text."""
+    ) -> dict[str, str] | str:
+        """Write this process's files: their checksums, or why they could not be written."""
         import torch
         from safetensors import SafetensorError
 
@@ -85,13 +93,14 @@ class Checkpoints:
             if shard is not None:
                 torch.save(dict(shard), temporary / shard_name(processes.rank()))
             if processes.is_main():
-                backbone.save(temporary / "model")
-                write_json(temporary / "ctfw.json", {**facts, "step": step})
-                torch.save({**training, PROCESSES: processes.world()}, temporary / "training.pt")
+                backbone.save(temporary / MODEL)
+                write_json(temporary / FACTS, {**facts, "step": step})
+                torch.save({**training, PROCESSES: processes.world()}, temporary / TRAINING)
+            own = () if shard is None else (shard_name(processes.rank()),)
+            return checksums(temporary, *own, *(WRITTEN if processes.is_main() else ()))
         except (OSError, RuntimeError, SafetensorError, UserError) as error:
             # A full disk is an OSError here, a RuntimeError in torch.save, a SafetensorError there.
             return str(getattr(error, "strerror", None) or error)
-        return ""
 
     def _publish(self, temporary: Path, name: str, *, best: bool) -> None:
         readable_by_umask(temporary)
@@ -104,12 +113,14 @@ class Checkpoints:
         self._prune()
 
     def last(self) -> Path | None:
-        """The newest whole checkpoint, or None."""
+        """The newest whole checkpoint, or None. Raises BadCheckpoint for a broken pointer."""
         pointer = self.folder / "last"
-        return self.folder / pointer.read_text().strip() if pointer.is_file() else None
+        return pointed_at(pointer) if pointer.is_file() else None
 
     def _prune(self) -> None:
         kept = {(self.folder / name).read_text().strip() for name in ("last", "best")}
+        if len(kept) == 1:  # the newest of the others, lest a damaged file takes the only one
+            kept |= set(sorted({p.name for p in self.folder.glob("step-*")} - kept)[-1:])
         for folder in [*self.folder.glob("step-*"), *self.folder.glob(".step-*.tmp")]:
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -122,7 +133,7 @@ def shard_name(rank: int) -> str:
 
 def read_training(checkpoint: Path) -> dict[str, Any]:
     """The state of optimizer and counters. Raises BadCheckpoint when it cannot be read."""
-    return _read(checkpoint / "training.pt")
+    return _read(checkpoint / TRAINING)
 
 
 def read_shard(checkpoint: Path) -> dict[str, Any] | None:
@@ -150,6 +161,7 @@ def read_shard(checkpoint: Path) -> dict[str, Any] | None:
 def _read(file: Path) -> dict[str, Any]:
     import torch
 
+    check_files(file.parent, file.name)
     try:
         return dict(torch.load(file, weights_only=True, map_location="cpu"))
     except Exception as error:
@@ -159,9 +171,17 @@ def _read(file: Path) -> dict[str, Any]:
         ) from error
 
 
+def check_model(checkpoint: Path) -> None:
+    """Whether the weights, and what they were made with, are those that were written.
+
+    Raises BadCheckpoint.
+    """
+    check_files(checkpoint, MODEL, FACTS)
+
+
 def read_facts(checkpoint: Path) -> dict[str, Any]:
     """`ctfw.json` of a checkpoint. Raises BadCheckpoint."""
-    file = checkpoint / "ctfw.json"
+    file = checkpoint / FACTS
     if not file.is_file():
         raise BadCheckpoint(f"{checkpoint} is not a ctfw checkpoint: it has no ctfw.json")
     try:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctfw import processes
 from ctfw.engine.bench import UsableCases, checkpoint_facts, image_bank
+from ctfw.engine.checkpoint import check_model
 from ctfw.engine.context import Context, StageResult
 from ctfw.engine.spawn import JOB, end_with_launcher
 from ctfw.errors import BadData, UserError
@@ -266,15 +267,18 @@ def _main_stage(stage: Stage, context: Context, run: RunDirectory) -> None:
 
 
 def _inputs(stage: Any, run: RunDirectory) -> dict[str, Path]:
-    """Folders that a stage's references mean: `tune/best`, `tune`, or a path."""
+    """Folders that a stage's references mean: `tune/best`, `tune`, or a path.
+
+    Raises BadCheckpoint for one that is not there, or damaged.
+    """
     found = {}
     for field, reference in stage.needs.items():
-        if reference.path is not None:
-            found[field] = checkpoint_of(reference.path)
-        elif reference.product == "checkpoint":
-            found[field] = checkpoint_of(run.stage(reference.stage), reference.what or "best")
-        else:
+        if reference.path is None and reference.product != "checkpoint":
             found[field] = run.stage(reference.stage)
+            continue
+        place = reference.path or run.stage(reference.stage)
+        found[field] = checkpoint_of(place, reference.what or "best")
+        check_model(found[field])
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ctfw.component import Block
 from ctfw.contracts import VolumeStore
 from ctfw.engine.bench import make_pipeline
-from ctfw.engine.checkpoint import read_facts
+from ctfw.engine.checkpoint import check_model, read_facts
 from ctfw.engine.context import Context
 from ctfw.errors import BadCheckpoint, RecipeInvalid
 from ctfw.recipe.blocks import Builder
@@ -64,6 +64,7 @@ def backbone_of(packed: Packed, plugins: Plugins) -> Backbone:
     backbone: Backbone = packed.context.build(block)
     if not (packed.folder / "model").is_dir():
         raise BadCheckpoint(f"{packed.folder} has no model/ folder")
+    check_model(packed.folder)
     backbone.load(packed.folder / "model")
     return backbone
 

@@ -91,7 +91,8 @@ def write_pointer(folder: Path, name: str, target: str) -> None:
     write_text(folder / name, target + "\n")
 
 
-def _pointed_at(pointer: Path) -> Path:
+def pointed_at(pointer: Path) -> Path:
+    """The checkpoint that a pointer names. Raises BadCheckpoint when there is none."""
     name = pointer.read_text(encoding="utf-8", errors="replace").strip()
     if not name or not (pointer.parent / name).is_dir():
         there = ", ".join(sorted(p.name for p in pointer.parent.glob("step-*"))) or "none"
@@ -111,7 +112,7 @@ def checkpoint_of(path: Path, which: str = "best") -> Path:
         return path
     pointer = path / "checkpoints" / which
     if pointer.is_file():
-        return _pointed_at(pointer)
+        return pointed_at(pointer)
     run = RunDirectory(newest_run(path))
     if (run.path / "resolved.yaml").is_file():
         return _model_of(run, which)
@@ -131,7 +132,7 @@ def _model_of(run: RunDirectory, which: str) -> Path:
         return checkpoint_of(meant.path, which)
     pointer = run.stage(meant.stage) / "checkpoints" / (meant.what or which)
     if pointer.is_file():
-        return _pointed_at(pointer)
+        return pointed_at(pointer)
     there = sorted(p.parent.parent for p in run.path.glob(f"stages/*/checkpoints/{which}"))
     raise BadCheckpoint(
         f"{run.path}: its model is that of stage '{meant.stage}', and there is no {pointer}"

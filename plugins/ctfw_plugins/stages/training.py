@@ -17,7 +17,13 @@ from accelerate import Accelerator
 from ctfw import processes
 from ctfw.contracts import Backbone
 from ctfw.engine.accelerator import learning_rate_at, make_accelerator
-from ctfw.engine.checkpoint import PROCESSES, Checkpoints, read_shard, read_training
+from ctfw.engine.checkpoint import (
+    PROCESSES,
+    Checkpoints,
+    check_model,
+    read_shard,
+    read_training,
+)
 from ctfw.engine.context import Context
 from ctfw.engine.images import ImageBank
 from ctfw.engine.optimise import Optimised
@@ -78,8 +84,11 @@ def begin(training: Training, context: Context) -> Setup:
     assert context.make_backbone is not None
     checkpoints = Checkpoints(context.folder)
     last = processes.share(checkpoints.last())
-    with _told_of_others(last):
-        state = read_training(last) if last is not None else {}
+    state: Mapping[str, Any] = {}
+    if last is not None:
+        with _told_of_others(last):
+            check_model(last)
+            state = read_training(last)
     training = same_global_batch(training, state.get(PROCESSES), context)
     accelerator = make_accelerator(training)
     if training.engine.startswith("deepspeed") and accelerator.device.type == "cpu":
