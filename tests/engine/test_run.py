@@ -130,6 +130,17 @@ def test_stage_is_given_the_checkpoint_that_it_names(
     assert told["from"]["start_from"].endswith("stages/two/checkpoints/step-000002")
 
 
+def test_profile_is_known_again_when_a_run_is_taken_up(plugins: Plugins, tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "small.yaml").write_text("ctfw: 1\nseed: 3\n")
+    file = tmp_path / "toy.yaml"
+    file.write_text(RECIPE + "profile: small\n")
+    recipe = checked(str(file), (), None, plugins)
+    run = create(recipe, tmp_path / "runs")
+    _, resumed = reopen(run.path, plugins)
+    assert (resumed.profile, resumed.hash) == ("small", recipe.hash)
+
+
 def test_finished_stages_are_not_run_again(make: Make, plugins: Plugins, toy: Any) -> None:
     recipe, run = make()
     toy.TROUBLE[:] = [ZeroDivisionError("oh")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def create(recipe: ResolvedRecipe, root: Path) -> RunDirectory:
         write_text(run.path / "recipe.parents" / name, source.text)
     write_text(run.path / "resolved.yaml", dump(recipe.plain()))
     write_json(run.path / "lock.json", recipe.lock())
-    run.set_status(state="created", hash=recipe.hash, name=recipe.name)
+    scale = {"profile": recipe.profile} if recipe.profile else {}
+    run.set_status(state="created", hash=recipe.hash, name=recipe.name, **scale)
     return run
 
 
@@ -90,7 +92,8 @@ def reopen(path: Path, plugins: Plugins) -> tuple[RunDirectory, ResolvedRecipe]:
             f"{path}: resolved.yaml does not give the run's hash {started[:6]} but "
             f"{recipe.hash[:6]}; it was edited, or a plugin has changed. Start a new run"
         )
-    return run, recipe
+    # resolved.yaml holds what the profile says, and so names none.
+    return run, replace(recipe, profile=run.status.get("profile") or "")
 
 
 def find_runs(root: Path, digest: str) -> list[RunDirectory]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ctfw.page.headlines import best_floor
@@ -44,13 +45,21 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Data", ", ".join(filter(None, [_used(run.resolved.get("data")), size]))),
         ("Backbone", _used(run.resolved.get("backbone"))),
         ("Stages", " → ".join(_stages(run))),
-        ("Profile", _plain(run.resolved.get("profile"))),
+        ("Profile", Path(_plain(run.status.get("profile"))).stem),
+        ("Processes", _processes(run.status.get("processes"))),
         ("Seed", _plain(run.resolved.get("seed"))),
         ("Started", _moment(run.status.get("started"))),
         ("Took", duration(run.status.get("started"), run.status.get("ended"))),
         ("Run", run.folder.name),
     ]
     return [(term, text) for term, text in rows if text]
+
+
+def _processes(number: Any) -> str:
+    """With how many processes the training was begun, where they made its steps larger."""
+    if not isinstance(number, int) or number < 2:
+        return ""
+    return f"{number}: a step reads {number} × batch_size × gradient_accumulation cases"
 
 
 def state_sentence(run: Run) -> str:
