@@ -31,7 +31,7 @@ def make_accelerator(training: Training, *, trains: bool = True) -> Accelerator:
     """
     if training.threads:
         torch.set_num_threads(training.threads)
-    on_cpu = _on_cpu(training)
+    on_cpu = runs_on_cpu(training)
     _forget()
     if ":" in training.device:
         torch.cuda.set_device(training.device)
@@ -50,7 +50,8 @@ def make_accelerator(training: Training, *, trains: bool = True) -> Accelerator:
     return made
 
 
-def _on_cpu(training: Training) -> bool:
+def runs_on_cpu(training: Training) -> bool:
+    """Whether this process trains on the CPU. Raises UserError for a GPU that is not there."""
     wanted = training.device
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted.startswith("cuda") and not gpus:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ctfw import processes
+from ctfw.engine.ahead import rehearse, tell_large_steps
 from ctfw.engine.bench import UsableCases, checkpoint_facts, image_bank
 from ctfw.engine.checkpoint import check_model
 from ctfw.engine.context import Context, StageResult
@@ -162,7 +163,7 @@ def _shared(
         observers=observers,
     )
     dataset = context.build(recipe.data)
-    _rehearse(recipe, context, run)
+    rehearse(recipe, context, run)
     processes.first_here_then_others(dataset.prepare)
     context.images = image_bank(plugins.catalog, recipe.data, context)
     context.make_backbone = lambda: context.build(recipe.backbone)
@@ -182,6 +183,7 @@ def _shared(
             "fingerprint": table.fingerprint(),
         }
     _same_everywhere(facts, recipe)
+    tell_large_steps(recipe, context, run, len(context.dataset.cases("train")))
     if processes.is_main():
         write_json(run.path / "data.json", {**facts, "quarantined": len(refused)})
     return context
@@ -204,18 +206,6 @@ def _same_everywhere(facts: dict[str, Any], recipe: ResolvedRecipe) -> None:
             f"data '{recipe.data.name}': this machine has other cases, reports or labels than "
             "that of the main process; give all machines the same copy of the data set"
         )
-
-
-def _rehearse(recipe: ResolvedRecipe, shared: Context, run: RunDirectory) -> None:
-    """Build each stage that is still to run once, and throw it away.
-
-    What cannot be built, such as a loss that needs negatives in a stage without any, is said now
-    and not after the stages before it.
-    """
-    for name, stage in recipe.stages.items():
-        if run.finished(name) is None:
-            context = Context(**{**vars(shared), "stage": name})
-            context.build(stage.block)
 
 
 def _quarantine(refused: dict[str, str], total: int, run: RunDirectory, context: Context) -> None:
