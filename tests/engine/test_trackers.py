@@ -69,6 +69,21 @@ def test_tensorboard_shows_every_number_at_its_step(context: Context) -> None:
     assert len(read_lines(context.folder / "steps.jsonl")) == 3
 
 
+def test_tensorboard_shows_one_run_for_a_stage_with_its_settings_beside(context: Context) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    for step in (0, 1):  # begun, and taken up again
+        opened(context, "tensorboard", step=step)
+        context.step({"step": step + 1, "loss": 2.5})
+        assert context.trackers is not None
+        context.trackers.close()
+    folder = context.folder / "tensorboard"
+    assert [path.name for path in folder.iterdir()] == ["ours"]
+    files = list((folder / "ours").iterdir())
+    assert len(files) == 2
+    assert all(file.name.startswith("events.out.tfevents") for file in files)
+    assert b"| learning_rate | 0.25 |" in b"".join(file.read_bytes() for file in files)
+
+
 def test_resumed_stage_replaces_the_steps_that_it_does_again(context: Context) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     opened(context, "tensorboard")

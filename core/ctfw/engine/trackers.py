@@ -74,7 +74,7 @@ def open_trackers(
         try:
             tracker = kind(project, **place, **options[name])
             tracker.start()
-            tracker.store_init_configuration(_settings(training))
+            _store(tracker, _settings(training), step)
         except Exception as error:  # a service that is not there must not end a training
             text = f"{type(error).__name__}: {error}".partition("\n")[0]
             context.log(f"{name} cannot be opened and is left out ({text})")
@@ -103,6 +103,17 @@ def _options(context: Context, step: int) -> dict[str, dict[str, Any]]:
         },
         "mlflow": {"run_name": name, "run_id": run_id},
     }
+
+
+def _store(tracker: Any, settings: Mapping[str, Any], step: int) -> None:
+    """The settings beside the curves. Accelerate would give TensorBoard a run of its own for them,
+    without a curve, at every start."""
+    if tracker.name != "tensorboard":
+        tracker.store_init_configuration(dict(settings))
+        return
+    rows = [f"| {key} | {value} |" for key, value in settings.items()]
+    table = "\n".join(["| setting | value |", "| --- | --- |", *rows])
+    tracker.writer.add_text("training", table, global_step=step)
 
 
 def _settings(training: Training) -> dict[str, Any]:
