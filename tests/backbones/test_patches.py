@@ -10,11 +10,11 @@ import torch
 
 from ctfw.errors import BadData
 from ctfw.types import Volume
+from ctfw.volumes.slices_file import hu_scale
 from ctfw_plugins.backbones.patches import (
     CLIP_MEAN,
     CLIP_STD,
     HUVideoProcessor,
-    hu_scale,
     to_channels,
 )
 

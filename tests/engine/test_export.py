@@ -51,7 +51,7 @@ def test_merged_folder_is_announced_and_described(
         engine.SYNTHETIC,
         "Recipe `origin`, stage `tune`, step 7",
         "Write the radiology report of this chest CT.",
-        "`ctfw/hu-window@1`: low -1000.0, high 1000.0, divide_by 1000.0",
+        "`ctfw/hu-window@1`, clamp to a window of HU and scale: low -1000.0, high 1000",
         "14 adapter weights, none left over",
         "started from random numbers",
     ):

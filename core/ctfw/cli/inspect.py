@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ctfw.volumes.pipeline import VolumePipeline
 
 _NEARLY_FLAT = 0.02
+_SHEET = ".sheet.png"
 ENDINGS = (
     ".nii.gz", ".nii", ".npy", ".npz", ".dcm", ".mha", ".mhd", ".nrrd", ".nhdr", ".png", ".jpg",
     ".jpeg",
@@ -57,6 +58,12 @@ def inspect(
     out: Annotated[
         Path, typer.Option("--out", metavar="FOLDER", help="Where the contact sheets go.")
     ] = Path(),
+    slices: Annotated[
+        bool,
+        typer.Option(
+            "--slices", help="Also write what the model would see, in HU, as NPZ for other tools."
+        ),
+    ] = False,
 ) -> None:
     """Write a contact sheet of what the model would see, with every decision taken.
 
@@ -72,7 +79,7 @@ def inspect(
         raise UserError(f"--out {out}: a file of that name is in the way")
     pipeline, known = _pipeline(plugins, recipe, profile, checkpoint)
     used: set[Path] = set()
-    refused = [scan for scan in scans if not _one(scan, pipeline, known, out, used)]
+    refused = [scan for scan in scans if not _one(scan, pipeline, known, out, used, slices)]
     if refused:
         raise UserError(f"{len(refused)} of {len(scans)} scans refused")
 
@@ -113,7 +120,12 @@ def _cases(data: Block, context: Context) -> dict[Path, Case]:
 
 
 def _one(
-    scan: Path, pipeline: VolumePipeline, known: Mapping[Path, Case], out: Path, used: set[Path]
+    scan: Path,
+    pipeline: VolumePipeline,
+    known: Mapping[Path, Case],
+    out: Path,
+    used: set[Path],
+    slices: bool,
 ) -> bool:
     """Inspect one scan; False when it is refused, with the reason said."""
     from ctfw.volumes.sheet import contact_sheet
@@ -137,6 +149,11 @@ def _one(
     print(f"  verdict: {verdict}")
     sheet = contact_sheet(raw, seen, scan.name, verdict, _sheet_name(scan, out, used))
     print(f"  contact sheet: {sheet}")
+    if slices:
+        from ctfw.volumes.slices_file import write_slices
+
+        file = sheet.with_name(sheet.name.removesuffix(_SHEET) + ".slices.npz")
+        print(f"  slices: {write_slices(seen, file)}")
     return True
 
 
@@ -180,8 +197,8 @@ def _sheet_name(scan: Path, out: Path, used: set[Path]) -> Path:
     name = scan.name
     for ending in ENDINGS:
         name = name.removesuffix(ending)
-    number, found = 2, out / f"{name}.sheet.png"
+    number, found = 2, out / f"{name}{_SHEET}"
     while found in used:
-        number, found = number + 1, out / f"{name}-{number}.sheet.png"
+        number, found = number + 1, out / f"{name}-{number}{_SHEET}"
     used.add(found)
     return found

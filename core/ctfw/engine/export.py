@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ctfw.engine.scan import backbone_of, unpack
+from ctfw.engine.scan import backbone_of, block_of, unpack
 from ctfw.errors import BadCheckpoint, UserError
 from ctfw.exported import Exported, ExportingBackbone
 from ctfw.runs.files import whole_folder, write_json, write_text
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 SYNTHETIC = (
     "**This model was trained on synthetic data. What it writes says nothing about a patient.**"
+)
+_TURNED = (
+    "Before the model sees a scan, it is turned so that slices go from feet to head, rows from "
+    "anterior to posterior, and columns from the patient's right to left. Then it goes through "
+    "these steps:"
 )
 _LICENCES = {
     "Qwen/Qwen2.5-VL-7B-Instruct": "Apache 2.0",
@@ -40,18 +45,22 @@ def export_checkpoint(path: Path, out: Path, plugins: Plugins, *, merged: bool) 
     try:
         with whole_folder(out) as unfinished:
             told = backbone.export(unfinished, packed.facts, merged=merged)
-            write_text(unfinished / "README.md", readme(packed.folder, packed.facts, told))
+            steps = [step_told(step, plugins) for step in packed.facts["preprocess"]]
+            card = readme(packed.folder, packed.facts, steps, told)
+            write_text(unfinished / "README.md", card)
             write_json(unfinished / "ctfw.json", packed.facts)
     except BadCheckpoint as error:
         raise BadCheckpoint(f"{packed.folder}: {error}") from error
     return told
 
 
-def readme(checkpoint: Path, facts: Mapping[str, Any], told: Exported) -> str:
-    """What a reader who has never seen ctfw needs to know, in Markdown."""
+def readme(checkpoint: Path, facts: Mapping[str, Any], steps: Sequence[str], told: Exported) -> str:
+    """What a reader who has never seen ctfw needs to know, in Markdown.
+
+    steps  of the preprocessing, see `step_told`
+    """
     made = [facts.get(key) for key in ("recipe", "stage", "step")]
     origin = f"Recipe `{made[0]}`, stage `{made[1]}`, step {made[2]}"
-    steps = "\n".join(f"1. {_step(step)}" for step in facts["preprocess"])
     checks = "\n".join(f"- {check}" for check in told.checks) or "- none: these are adapters alone"
     parts = [
         f"# {facts.get('recipe') or checkpoint.name}",
@@ -59,7 +68,7 @@ def readme(checkpoint: Path, facts: Mapping[str, Any], told: Exported) -> str:
         f"A model that writes the report of a CT scan, exported by ctfw. {origin}.",
         told.card.strip(),
         "## From the file to the slices",
-        f"The scan went through these steps before the model saw it:\n\n{steps}",
+        f"{_TURNED}\n\n" + "\n".join(f"1. {step}" for step in steps),
         f"## Checked at export\n\n{checks}",
         f"## Licence\n\n{_licence(told.base)}",
         "For research. Not a medical device.",
@@ -67,11 +76,13 @@ def readme(checkpoint: Path, facts: Mapping[str, Any], told: Exported) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _step(block: Mapping[str, Any]) -> str:
+def step_told(block: Mapping[str, Any], plugins: Plugins) -> str:
+    """A step of the preprocessing: its name, what it does, its settings."""
     left_out = ("use", "folder")  # where a store lies is a fact of one machine
     values = {k: v for k, v in block.items() if k not in left_out and v is not None}
     told = ", ".join(f"{key} {json.dumps(value)}" for key, value in values.items())
-    return f"`{block['use']}`" + (f": {told}" if told else "")
+    what = block_of(dict(block), "preprocessor", plugins).component.summary
+    return f"`{block['use']}`, {what}" + (f": {told}" if told else "")
 
 
 def _licence(base: str) -> str:

@@ -86,7 +86,7 @@ def export_merged(
             + f"logits of a probe, before and as read back from the folder, differ by "
             f"{change:.1e} (root mean square, relative; allowed: {TOLERANCE[config.dtype]:g})",
         ),
-        card=_card(config, int(again.config.vision_config.tokens_per_second)),
+        card=_card(config, int(again.config.vision_config.tokens_per_second), _window(facts)),
         base=config.weights or "",
     )
 
@@ -137,15 +137,13 @@ def _write_stock(
     template = folder / "chat_template.jinja"
     if not template.is_file():
         template.write_text(processor.tokenizer.chat_template, encoding="utf-8")
-    window: Mapping[str, Any] = next(
-        (s for s in facts["preprocess"] if "/hu-window@" in s["use"]), {}
-    )
+    window = _window(facts)
     told = {
         "around": _around(config, processor),
         "channels": config.channels,
         "windows_hu": WINDOWS_HU,
         "window": [window["low"], window["high"]] if window else None,
-        "divide_by": window.get("divide_by") or 1000.0,
+        "divide_by": window["divide_by"] if window else 1000.0,
         "mean": CLIP_MEAN,
         "std": CLIP_STD,
         "mm_per_position": config.mm_per_position,
@@ -157,11 +155,16 @@ def _write_stock(
     (folder / "write_report.py").write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
 
 
+def _window(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`low`, `high` and `divide_by` of the step that scaled the HU; empty where none did."""
+    return next((step for step in facts["preprocess"] if "/hu-window@" in step["use"]), {})
+
+
 def _json(file: Path, value: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _card(config: Qwen25VLConfig, per_second: int) -> str:
+def _card(config: Qwen25VLConfig, per_second: int, window: Mapping[str, Any]) -> str:
     frame = (
         "The three channels are three windows of HU: lung (-1350 to 150), mediastinum (-160 to "
         "240) and bone (-100 to 1100), each scaled to 0..1."
@@ -183,17 +186,47 @@ The temporal position of a patch is the distance of its slices from the first on
 axis, in mm, divided by {config.mm_per_position:g} and rounded. The text behind the video goes on at
 the largest position used, plus one. Tools that compute positions themselves (the stock processor
 with `generate`, vLLM) tie them to seconds instead, so their texts may differ from those that were
-scored. `write_report.py` in this folder needs numpy, torch and transformers only and feeds the
+scored. With a tool that ties time to seconds, the nearest thing for evenly spaced slices is
+`fps = {per_second * config.mm_per_position:g} / (mm between neighbouring slices)`: the model counts
+{per_second} positions per second.
+
+## Write a report without ctfw
+
+`write_report.py` in this folder needs numpy, torch and transformers (5.0 or newer), and feeds the
 model as it was trained:
 
 ```sh
-python write_report.py SLICES.npz   # hu (slices, rows, columns), positions_mm (slices,)
+python write_report.py SLICES.npz
+python write_report.py HU.npy --spacing-mm 3   # evenly spaced slices, 3 mm apart
 ```
 
-With a tool that ties time to seconds, the nearest thing for evenly spaced slices is
-`fps = {per_second * config.mm_per_position:g} / (mm between neighbouring slices)`: the model counts
-{per_second} positions per second.
+`SLICES.npz` holds the slices after the steps listed below, in HU:
+
+- `hu`, (slices, rows, columns): {_scaling(window)}
+- `positions_mm`, (slices,): where each slice lies along the scan axis, in mm from any origin
+
+```python
+numpy.savez("SLICES.npz", hu=slices, positions_mm=positions)
+```
+
+Where ctfw is installed, it makes that file from a scan by the same steps, without the weights:
+
+```sh
+ctfw inspect SCAN --checkpoint THIS_FOLDER --slices
+```
+
+The stock processor (`AutoProcessor`) needs torchvision; `write_report.py` does not use it.
 """
+
+
+def _scaling(window: Mapping[str, Any]) -> str:
+    if not window:
+        return "Hounsfield units. The script scales them for the model"
+    low, high, by = (f"{window[key]:g}" for key in ("low", "high", "divide_by"))
+    return (
+        f"Hounsfield units. Clamp them to {low} .. {high} where `hu-window` stands in the list, "
+        f"but do not divide them by {by}: the script does that"
+    )
 
 
 def adapter_note(folder: Path, base: str) -> Exported:

@@ -12,18 +12,11 @@ import torch
 
 from ctfw.errors import BadData
 from ctfw.types import Volume
+from ctfw.volumes.slices_file import hu_scale
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 WINDOWS_HU = ((-1350.0, 150.0), (-160.0, 240.0), (-100.0, 1100.0))
-
-
-def hu_scale(volume: Volume) -> float:
-    """HU per unit of a normalised volume, from the decision that normalised it."""
-    for decision in reversed(volume.provenance):
-        if "divide_by" in decision.values:
-            return float(decision.values["divide_by"])
-    return 1.0 if volume.intensity == "hu" else 1000.0
 
 
 def to_channels(volume: Volume, channels: str) -> np.ndarray:
