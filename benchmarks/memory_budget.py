@@ -58,7 +58,7 @@ def estimate(model: str, pixels: int = 448, *, pairs: bool = True, **way: Any) -
     found = footprint(
         plan_of(model, pixels, lora=lora),
         training,
-        images=1 + pairs,
+        pairs=pairs,
         report_tokens=REPORT + PROMPT,
         frozen_vision=frozen,
         processes=processes,

@@ -33,6 +33,9 @@ class ModelPlan:
     bytes_per_parameter  of the type in which the weights are held
     vision, language     their layers, for estimates of activations
     vocabulary           entries of a row of logits
+    logit_memory         (report tokens of a pass, bytes per value, whether the head is trained) ->
+                         bytes (kept until its backward pass, at work beside); None: all logits are
+                         made at once
     count_tokens         reports -> tokens of each, end of turn included
     source               where the numbers come from, in words
     weights_here         whether the weights are on this machine, or are made by the run
@@ -50,6 +53,7 @@ class ModelPlan:
     vision: Stack | None = None
     language: Stack | None = None
     vocabulary: int | None = None
+    logit_memory: Callable[[int, int, bool], tuple[float, float]] | None = None
     count_tokens: Callable[[Sequence[str]], Sequence[int]] | None = None
     weights_here: bool = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -65,6 +66,16 @@ class Training(Strict):
                 f"offload is {self.offload!r}, which needs DeepSpeed: set engine to deepspeed-zero2"
             )
         return self
+
+    def cases_per_step(self, processes: int) -> int:
+        """Anchors of one optimizer step over all processes."""
+        return self.batch_size * self.gradient_accumulation * processes
+
+    def steps(self, cases: int, processes: int) -> int:
+        """Optimizer steps over a split of so many cases."""
+        if self.max_steps is not None:
+            return self.max_steps
+        return max(1, math.ceil(self.epochs * cases / self.cases_per_step(processes)))
 
 
 class Generation(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ctfw_plugins.backbones import answer_nll as module
-from ctfw_plugins.backbones.answer_nll import answer_nll
+from ctfw_plugins.backbones.answer_nll import answer_nll, logit_memory
 
 N, D, V = 37, 16, 300
 
@@ -145,3 +146,49 @@ def test_no_more_logits_are_made_than_fit_a_chunk(
     with Rows() as rows:
         results(plain_nll, *given)
     assert rows.most == N
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes that tensors made inside had at once, in all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {t.untyped_storage() for t in tree_leaves(args) if isinstance(t, torch.Tensor)}
+        out = func(*args, **(kwargs or {}))
+        for each in tree_leaves(out):
+            if isinstance(each, torch.Tensor):
+                storage = each.untyped_storage()
+                if storage not in self._known and storage not in given:
+                    self._known.add(storage)
+                    self.now += storage.nbytes()
+                    weakref.finalize(storage, self._gone, storage.nbytes())
+        self.most = max(self.most, self.now)
+        return out
+
+    def _gone(self, size: int) -> None:
+        self.now -= size
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("keep_rows", [60, 1000])
+@pytest.mark.parametrize("rows", [100, 400])
+def test_memory_of_the_logits_is_what_the_plan_is_told(
+    frozen: bool, keep_rows: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width, words, chunk_rows, passes = 32, 5000, 50, 2
+    monkeypatch.setattr(
+        module, "CHUNK_BYTES", dict.fromkeys(("cpu", "cuda"), chunk_rows * words * 4)
+    )
+    monkeypatch.setattr(module, "KEEP_BYTES", keep_rows * words * 4)
+    head = nn.Linear(width, words, bias=False).requires_grad_(not frozen)
+    states = [torch.randn(rows, width).requires_grad_() for _ in range(passes)]
+    targets = torch.randint(0, words, (rows,))
+    with Peak() as peak:
+        torch.stack([answer_nll(head, each, targets).sum() for each in states]).sum().backward()
+    kept, at_work = logit_memory(words, width, rows, 4, not frozen)
+    assert 0.8 < (passes * kept + at_work) / peak.most < 1.25
+    assert peak.most < 0.8 * passes * rows * words * 16

@@ -201,7 +201,7 @@ def test_the_phantom_profile_is_clean(says: Says, tmp_path: Path) -> None:
     found = findings_of(tmp_path)
     subjects = list(dict.fromkeys(f["subject"] for f in found))
     assert subjects == ["Recipe", "Files", "Splits", "Duplicates", "Reports", "Labels", "Geometry",
-                        "Lengths", "Memory", "Disk", "Packages"]  # fmt: skip
+                        "Lengths", "Steps", "Memory", "Disk", "Packages"]  # fmt: skip
     # What is left with so few studies: labels that one small split does not happen to have.
     for each in found:
         if each["level"] in ("problem", "warning"):

@@ -38,7 +38,7 @@ HALF_PLAN = dataclasses.replace(PLAN, bytes_per_parameter=2)
 
 def estimate(plan: ModelPlan = PLAN, **settings: Any) -> Footprint:
     more = {key: settings.pop(key) for key in ("frozen_vision", "processes") if key in settings}
-    found = footprint(plan, Training(**settings), images=2, report_tokens=300, **more)
+    found = footprint(plan, Training(**settings), pairs=True, report_tokens=300, **more)
     assert found is not None
     return found
 
@@ -91,8 +91,8 @@ def test_more_images_and_longer_reports_never_take_less(
 ) -> None:
     def total(images: int, tokens: int, **more: Any) -> float:
         found = footprint(
-            PLAN, Training(precision=precision, **more), images=images, report_tokens=tokens,
-            frozen_vision=frozen,
+            PLAN, Training(precision=precision, batch_size=images, **more), pairs=False,
+            report_tokens=tokens, frozen_vision=frozen,
         )  # fmt: skip
         assert found is not None
         return found.total
@@ -102,9 +102,27 @@ def test_more_images_and_longer_reports_never_take_less(
     assert total(images, tokens, gradient_checkpointing=True) < total(images, tokens)
 
 
+def test_logits_are_counted_as_the_backbone_makes_them() -> None:
+    asked: list[tuple[int, int, bool]] = []
+
+    def memory(rows: int, size: int, trained: bool) -> tuple[float, float]:
+        asked.append((rows, size, trained))
+        return 10.0, 3.0
+
+    plan = dataclasses.replace(HALF_PLAN, logit_memory=memory)
+    adapted = dataclasses.replace(plan, adapter_parameters=40_000_000)
+    half: dict[str, Any] = {"precision": "bfloat16", "batch_size": 2}
+    assert estimate(plan, **half).logits == 2 * 10 + 3
+    assert estimate(adapted, batch_size=1).logits == 2 * 10 + 3
+    assert asked == [(600, 2, True), (300, 2, False)]
+    everything = 2 * 600 * 152_064 * 4 * 4
+    assert estimate(plan, engine="deepspeed-zero3", **half).logits == everything
+    assert estimate(HALF_PLAN, **half).logits == everything
+
+
 def test_no_estimate_is_made_of_an_unknown_size() -> None:
     plan = ModelPlan(grid=(5, 16, 16), patches=5120, bytes_per_parameter=2, source="unknown")
-    assert footprint(plan, Training(), images=1, report_tokens=300) is None
+    assert footprint(plan, Training(), pairs=False, report_tokens=300) is None
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -132,7 +150,7 @@ def test_activations_are_near_to_what_autograd_keeps_of_a_real_model(frozen: boo
         output = backbone.forward([image], [REPORTS[0]])
     plan = backbone.plan(volume, REPORTS)
     tokens = int(output.answer.sum())
-    found = footprint(plan, Training(), images=1, report_tokens=tokens, frozen_vision=frozen)
+    found = footprint(plan, Training(), pairs=False, report_tokens=tokens, frozen_vision=frozen)
     assert found is not None
     assert 0.75 < (found.activations + found.logits) / sum(kept.values()) < 1.3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,10 @@ def scene(make_scene: Any, make_case: Any, write_scan: Callable[..., Path]) -> C
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def put(name: str, gigabytes: float, gpu: bool = True, cuda: bool = True) -> None:
-        found = Device(name, int(gigabytes * 1e9), gpu, cuda)
+    def put(
+        name: str, gigabytes: float, gpu: bool = True, cuda: bool = True, gpus: int = 1
+    ) -> None:
+        found = Device(name, int(gigabytes * 1e9), gpu, cuda, gpus)
         monkeypatch.setattr(ctfw.doctor.memory, "device_for", lambda wanted: found)
 
     return put
@@ -85,6 +88,28 @@ def test_an_estimate_that_fits_is_ok_and_shown_by_part(
     assert host.level == "ok"
 
 
+def test_zero_divides_among_the_processes_that_are_asked_for(
+    look: Any, scene: Any, device: Any
+) -> None:
+    device("A100", 80, gpus=4)
+    four = scene(*BIG, "training.engine=deepspeed-zero2")
+    four.processes = 4
+    found = look(check, four).the("a training step takes")
+    assert found.level == "ok"
+    # 2 bytes of each weight, and a quarter of 2 and 12 (ZeRO, section 3.1)
+    assert found.values["tune"]["fixed"] == pytest.approx(8.292e9 * (2 + 14 / 4), rel=1e-3)
+
+
+def test_more_processes_than_gpus_are_a_problem(look: Any, scene: Any, device: Any) -> None:
+    device("A100", 80, gpus=2)
+    three = scene(*BIG)
+    three.processes = 3
+    found = look(check, three).the("--nproc is 3, and torch sees 2 GPUs")
+    assert (found.level, found.advice) == (
+        "problem", "each process needs a GPU of its own: --nproc 2",
+    )  # fmt: skip
+
+
 def test_offloading_to_a_machine_without_the_memory_is_a_warning(
     look: Any, scene: Any, device: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +137,19 @@ def test_a_negative_doubles_the_images_of_a_step(look: Any, scene: Any, device: 
     assert pairs["fixed"] == plain["fixed"]
     within = pairs["total"] - pairs["fixed"], plain["total"] - plain["fixed"]
     assert within[0] == pytest.approx(2 * within[1])
+
+
+def test_negatives_that_no_loss_reads_are_not_counted(look: Any, scene: Any, device: Any) -> None:
+    device("A100", 80)
+
+    def shown(*more: str) -> Any:
+        found = look(check, scene(*BIG, *more)).the("estimate per stage")
+        return found.table
+
+    drawn = "stages.tune.negatives={use: heter}"
+    plain = shown()
+    assert shown(drawn) == plain
+    assert shown(drawn, "stages.tune.loss={use: bounded-contrast}") != plain
 
 
 def test_a_gpu_that_is_asked_for_and_absent_is_a_problem(
@@ -150,6 +188,29 @@ def test_memory_for_readers_counts_a_scan_per_worker(look: Any, scene: Any, devi
     assert found.values["workers"] == 6
     assert found.values["per_worker"] == 4 * 60 * 64 * 64
     assert found.values["kept"] == 10 * 448 * 448 * 4
+
+
+def test_processes_on_one_machine_keep_scans_each(look: Any, scene: Any, device: Any) -> None:
+    device("A100", 80, gpus=2)
+    two = scene(*BIG, "data.workers=6")
+    two.processes = 2
+    found = look(check, two).the("host memory")
+    assert "8.03 MB kept by each of 2 processes" in found.text
+
+
+def test_processes_without_gpus_share_the_memory_of_the_machine(
+    look: Any, scene: Any, device: Any
+) -> None:
+    device("the CPU", 1, gpu=False)
+    small = dataclasses.replace(
+        SEVEN_B, vision_parameters=1_000_000, language_parameters=9_000_000, vocabulary=1024,
+        vision=Stack(2, 32, 64), language=Stack(2, 64, 96),
+    )  # fmt: skip
+    alone = scene(*BIG, plan=small)
+    assert look(check, alone).the("a training step takes").level == "ok"
+    alone.processes = 8
+    found = look(check, alone).the("in each of 8 processes")
+    assert found.level == "problem"
 
 
 def test_readers_that_need_more_than_the_machine_has_are_a_warning(

@@ -75,7 +75,7 @@ def test_plan_is_told_with_its_memory(images: ImageBank, cases: CaseTable) -> No
         "sequences: 320 visual tokens, 30 of the prompt, reports of 10 (median) to 50: at most 400 "
         "of 400; nothing is cut"
     )
-    known = footprint(PLAN, training, images=2, report_tokens=50, frozen_vision=True, processes=1)
+    known = footprint(PLAN, training, pairs=True, report_tokens=50, frozen_vision=True, processes=1)
     assert known is not None
     assert second.startswith(f"memory of a step: about {size_of(known.total)} (weights ")
     assert f"gradients {size_of(known.gradients)}, optimizer {size_of(known.optimizer)}" in second

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ctfw.cli.options import Profile, Recipe, Set
-from ctfw.cli.run import Runs
+from ctfw.cli.run import Nproc, Runs
 from ctfw.plugins import load_plugins
 
 WIDEST = 110
@@ -31,10 +31,11 @@ def doctor(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the findings as data too.")
     ] = None,
     runs: Runs = Path("runs"),
+    nproc: Nproc = 1,
 ) -> None:
     """Look for what would break a run or make its scores false, before it starts.
 
-    Checks files, splits, duplicates, reports, labels, geometry, lengths, memory, disk and
+    Checks files, splits, duplicates, reports, labels, geometry, lengths, steps, memory, disk and
     packages. Exit code 2 when there is a problem.
     """
     from ctfw.doctor.examine import examine
@@ -50,7 +51,7 @@ def doctor(
     print(f"{resolved.name}{scale}, {resolved.short_hash}", file=sys.stderr)
     if resolved.synthetic:
         print("SYNTHETIC data", file=sys.stderr)
-    findings = examine(resolved, plugins, scans=scans, runs=runs)
+    findings = examine(resolved, plugins, scans=scans, runs=runs, processes=nproc)
     if json is not None:
         write_json(json, as_data(resolved, findings))
     _print(as_text(findings))

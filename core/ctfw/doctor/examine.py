@@ -42,6 +42,7 @@ CHECKS = (
     Check("Labels", "ctfw.doctor.labels:check"),
     Check("Geometry", "ctfw.doctor.geometry:check"),
     Check("Lengths", "ctfw.doctor.lengths:check"),
+    Check("Steps", "ctfw.doctor.steps:check"),
     Check("Memory", "ctfw.doctor.memory:check"),
     Check("Disk", "ctfw.doctor.disk:check"),
     Check("Packages", "ctfw.doctor.packages:check", cases=False),
@@ -50,12 +51,18 @@ CHECKS = (
 
 
 def examine(
-    recipe: ResolvedRecipe, plugins: Plugins, *, scans: int = 2000, runs: Path = Path("runs")
+    recipe: ResolvedRecipe,
+    plugins: Plugins,
+    *,
+    scans: int = 2000,
+    runs: Path = Path("runs"),
+    processes: int = 1,
 ) -> list[Finding]:
     """Everything that there is to say about a valid recipe on this machine.
 
-    scans  most headers read per split; 0 reads all
-    runs   where the folders of runs are made
+    scans      most headers read per split; 0 reads all
+    runs       where the folders of runs are made
+    processes  that will train
 
     Prepares the data set, and puts one scan through the preprocessing. Raises nothing that a
     check or the data set may raise: those become findings.
@@ -63,7 +70,7 @@ def examine(
     from ctfw.engine.context import Context
 
     context = Context(seed=recipe.seed, synthetic=recipe.synthetic)
-    scene = Scene(recipe, plugins, context, scans, runs)
+    scene = Scene(recipe, plugins, context, scans, runs, processes)
     findings = list(_open(scene))
     for check in CHECKS:
         if scene.tables or not check.cases:

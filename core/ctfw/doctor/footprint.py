@@ -53,14 +53,14 @@ def footprint(
     plan: ModelPlan,
     training: Training,
     *,
-    images: int,
+    pairs: bool,
     report_tokens: int,
     frozen_vision: bool = False,
     processes: int = 1,
 ) -> Footprint | None:
     """The estimate for one training step; None where the plan lacks the sizes.
 
-    images         images of a forward pass: the batch, twice if each case has a negative
+    pairs          whether each case is read a second time, under a negative
     report_tokens  of the longest report
     frozen_vision  the vision tower is run beforehand and takes no part in the step
     processes      among which ZeRO divides
@@ -70,12 +70,25 @@ def footprint(
     trained = _trained(plan, frozen_vision=frozen_vision)
     weights, gradients, optimizer, step, host = _states(plan, training, trained, processes)
     width = HALF if training.precision != "float32" else plan.bytes_per_parameter
+    images = training.batch_size * (1 + pairs)
     length = plan.visual_tokens + (plan.prompt_tokens or 0) + report_tokens
     kept = _kept(plan.language, images * length, width, training.gradient_checkpointing)
     if not frozen_vision:
         kept += _kept(plan.vision, images * plan.patches, width, training.gradient_checkpointing)
-    logits = images * report_tokens * (plan.vocabulary or 0) * FULL * _LOGIT_COPIES
+    logits = _logits(plan, training, 1 + pairs, training.batch_size * report_tokens, width)
     return Footprint(weights, gradients, optimizer, kept, logits, step, host)
+
+
+def _logits(plan: ModelPlan, training: Training, passes: int, rows: int, size: int) -> float:
+    """Bytes for the logits of `passes` forward passes over `rows` report tokens each.
+
+    Under ZeRO-3, which holds the head in parts, or where the backbone does not say better, all are
+    made, and autograd keeps them.
+    """
+    if plan.logit_memory is None or training.engine.endswith("3"):
+        return passes * rows * (plan.vocabulary or 0) * FULL * _LOGIT_COPIES
+    kept, at_work = plan.logit_memory(rows, size, plan.adapter_parameters is None)
+    return passes * kept + at_work
 
 
 def checkpoint_bytes(

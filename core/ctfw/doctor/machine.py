@@ -21,12 +21,14 @@ class Device:
     memory  bytes, of the GPU or of the machine
     gpu     whether it is a GPU
     cuda    whether torch is a build that could use an NVIDIA or AMD GPU
+    gpus    number of GPUs that torch sees
     """
 
     name: str
     memory: int
     gpu: bool
     cuda: bool
+    gpus: int = 1
 
 
 def device_for(wanted: Iterable[str]) -> Device:
@@ -35,10 +37,11 @@ def device_for(wanted: Iterable[str]) -> Device:
 
     cuda = bool(torch.version.cuda or getattr(torch.version, "hip", None))
     if not torch.cuda.is_available() or all(each == "cpu" for each in wanted):
-        return Device("the CPU", host_memory(), gpu=False, cuda=cuda)
+        return Device("the CPU", host_memory(), gpu=False, cuda=cuda, gpus=0)
     chosen = next((each for each in wanted if ":" in each), "cuda:0")
     facts = torch.cuda.get_device_properties(chosen)
-    return Device(facts.name, int(facts.total_memory), gpu=True, cuda=cuda)
+    number = torch.cuda.device_count()
+    return Device(facts.name, int(facts.total_memory), gpu=True, cuda=cuda, gpus=number)
 
 
 def devices_wanted(scene: Scene) -> list[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ctfw.doctor.finding import Finding, Rows, note, ok, problem, warning
+from ctfw.component import Block
+from ctfw.doctor.finding import Finding, Rows, count, note, ok, problem, warning
 from ctfw.doctor.footprint import Footprint, footprint
 from ctfw.doctor.lengths import report_tokens
 from ctfw.doctor.machine import Device, cores, device_for, devices_wanted, host_memory
@@ -15,6 +15,7 @@ from ctfw.progress import size_of
 if TYPE_CHECKING:
     from ctfw.doctor.scene import Scene
     from ctfw.model_plan import ModelPlan
+    from ctfw.types import Case
 
 ROOM = 0.9
 """Share of the memory that an estimate may fill."""
@@ -46,6 +47,10 @@ def _device(scene: Scene, device: Device, plan: ModelPlan | None) -> Iterator[Fi
     elif not device.gpu and plan is not None and (plan.parameters or 0) >= LARGE:
         text = f"torch sees no GPU{build}: a model of this size would train on the CPU"
         yield warning(text, advice="run this check again on the machine that will train")
+    elif device.gpu and scene.processes > device.gpus:
+        text = f"--nproc is {scene.processes}, and torch sees {count(device.gpus, 'GPU')}"
+        advice = f"each process needs a GPU of its own: --nproc {device.gpus}"
+        yield problem(text, advice=advice, gpus=device.gpus)
     else:
         yield note(f"device: {device.name} with {size_of(device.memory)}", memory=device.memory)
 
@@ -53,9 +58,9 @@ def _device(scene: Scene, device: Device, plan: ModelPlan | None) -> Iterator[Fi
 def _steps(scene: Scene, plan: ModelPlan, device: Device) -> Iterator[Finding]:
     """One row per stage, and the verdict on the largest."""
     found: dict[str, Footprint] = {}
-    _, longest = report_tokens(plan, scene.cases)
     for name, settings in scene.training_stages():
-        estimate = _of_stage(plan, settings, int(longest.max()))
+        _, longest = report_tokens(plan, _read_in_training(scene, settings))
+        estimate = _of_stage(plan, settings, int(longest.max()), scene.processes)
         if estimate is not None:
             found[name] = estimate
     if not found:
@@ -63,15 +68,17 @@ def _steps(scene: Scene, plan: ModelPlan, device: Device) -> Iterator[Finding]:
         return
     most = max(found.values(), key=lambda each: each.total)
     values: dict[str, Any] = {
-        name: {"fixed": each.fixed, "total": each.total} for name, each in found.items()
+        name: {"fixed": part.fixed, "total": part.total} for name, part in found.items()
     }
-    text = f"a training step takes about {size_of(most.total)}"
+    sharing = 1 if device.gpu else scene.processes
+    each = f" in each of {sharing} processes" if sharing > 1 else ""
+    text = f"a training step takes about {size_of(most.total)}{each}"
     if not device.gpu and (plan.parameters or 0) >= LARGE:
         yield note(f"{text}, on one device: no GPU is here to compare with", **values)
-    elif most.fixed > device.memory:
-        text = f"weights, gradients and optimizer alone take {size_of(most.fixed)}"
+    elif sharing * most.fixed > device.memory:
+        text = f"weights, gradients and optimizer alone take {size_of(most.fixed)}{each}"
         yield problem(f"{text}; {_has(device)}", advice=_ADVICE, **values)
-    elif most.total > ROOM * device.memory:
+    elif sharing * most.total > ROOM * device.memory:
         yield warning(f"{text}; {_has(device)}", advice=_ADVICE, **values)
     else:
         yield ok(f"{text}; {_has(device)}", **values)
@@ -93,17 +100,29 @@ def _has(device: Device) -> str:
     return f"{device.name} has {size_of(device.memory)}"
 
 
-def _of_stage(plan: ModelPlan, settings: Any, longest: int) -> Footprint | None:
-    """`negatives` and `freeze_vision` count where a stage has them."""
-    negatives = getattr(settings, "negatives", None) is not None
+def _read_in_training(scene: Scene, settings: Any) -> list[Case]:
+    """The training split, and what of the validation split is read."""
+    held_out = list(scene.tables.get("validation", ()))[: settings.training.validation_cases]
+    return [*scene.tables.get("train", ()), *held_out] or scene.cases
+
+
+def _of_stage(plan: ModelPlan, settings: Any, longest: int, processes: int) -> Footprint | None:
+    """`negatives` that a loss reads and `freeze_vision` count where a stage has them."""
     return footprint(
         plan,
         settings.training,
-        images=settings.training.batch_size * (1 + negatives),
+        pairs=getattr(settings, "negatives", None) is not None and _reads_negatives(settings),
         report_tokens=longest,
         frozen_vision=bool(getattr(settings, "freeze_vision", False)),
-        processes=int(os.environ.get("WORLD_SIZE", "1")),
+        processes=processes,
     )
+
+
+def _reads_negatives(settings: Any) -> bool:
+    """Whether one of the losses does; a stage that names none is taken to."""
+    named = (getattr(settings, "loss", None), *getattr(settings, "extra_losses", ()))
+    losses = [block.component.load() for block in named if isinstance(block, Block)]
+    return not losses or any(getattr(loss, "uses_negative", True) for loss in losses)
 
 
 def _table(found: dict[str, Footprint]) -> Rows:
@@ -124,13 +143,14 @@ def _readers(scene: Scene, plan: ModelPlan) -> Finding:
     kept = min(MEMORY, number * volume.array.nbytes)
     frozen = any(getattr(s, "freeze_vision", False) for _, s in scene.training_stages())
     if frozen and plan.language is not None:
-        each = plan.visual_tokens * plan.language.width * plan.bytes_per_parameter
-        kept += min(TOKEN_MEMORY, number * each)
+        tokens = plan.visual_tokens * plan.language.width * plan.bytes_per_parameter
+        kept += min(TOKEN_MEMORY, number * tokens)
     workers = getattr(scene.recipe.data.settings, "workers", None) or cores()
     source = _whole_scan(scene)
-    total = kept + workers * source
+    total = scene.processes * kept + workers * source
+    each = f" by each of {scene.processes} processes" if scene.processes > 1 else ""
     text = (
-        f"host memory for scans: up to {size_of(kept)} kept while training, and up to "
+        f"host memory for scans: up to {size_of(kept)} kept{each} while training, and up to "
         f"{size_of(workers * source)} before it ({workers} workers x {size_of(source)}, one scan "
         "as float32)"
     )

@@ -44,9 +44,10 @@ class Processed:
 class Scene:
     """Everything that a check may ask for; nothing here is changed by a check.
 
-    scans   most headers read per split, evenly spaced; 0 reads all
-    runs    where the folders of runs are made
-    tables  split -> its cases, of the splits that have any
+    scans      most headers read per split, evenly spaced; 0 reads all
+    runs       where the folders of runs are made
+    processes  that will train, each on a GPU of its own where there are GPUs
+    tables     split -> its cases, of the splits that have any
     """
 
     recipe: ResolvedRecipe
@@ -54,6 +55,7 @@ class Scene:
     context: Context
     scans: int = 2000
     runs: Path = Path("runs")
+    processes: int = 1
     dataset: Dataset | None = None
     pipeline: VolumePipeline | None = None
     tables: dict[str, CaseTable] = field(default_factory=dict)

@@ -46,15 +46,19 @@ def tell_large_steps(
 
 def repeats(training: Training, number: int, cases: int) -> str:
     """What it means that a step of that many processes reads more than all cases; empty if not."""
-    size, passes = training.batch_size, training.gradient_accumulation
-    step = size * passes * number
-    if step <= cases:
+    if training.cases_per_step(number) <= cases:
         return ""
-    factors = f"batch_size {size} x gradient_accumulation {passes} x {number} process"
     return (
-        f"a step reads {step:,} cases ({factors}{'es' * (number > 1)}) and the training split has "
-        f"{cases:,}: they are read more than once within a step"
+        f"a step reads {in_words(training, number)} and the training split has {cases:,}: they are "
+        "read more than once within a step"
     )
+
+
+def in_words(training: Training, number: int) -> str:
+    """Cases of a step, and what they are the product of."""
+    size, passes = training.batch_size, training.gradient_accumulation
+    factors = f"batch_size {size} x gradient_accumulation {passes} x {number} process"
+    return f"{training.cases_per_step(number):,} cases ({factors}{'es' * (number > 1)})"
 
 
 def _to_come(recipe: ResolvedRecipe, run: RunDirectory) -> Iterator[tuple[str, ResolvedStage]]:

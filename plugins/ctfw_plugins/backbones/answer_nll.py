@@ -87,6 +87,25 @@ class _AnswerNLL(torch.autograd.Function):
         return to_states.to(ctx.given[0]), to_weight.to(ctx.given[1]), None
 
 
+def logit_memory(
+    vocabulary: int, width: int, rows: int, size: int, trained: bool
+) -> tuple[float, float]:
+    """Bytes of a pass over `rows` tokens on a GPU: (kept for its backward pass, at work beside).
+
+    vocabulary, width  of the head's matrix; `size` bytes per value of the arithmetic
+    trained            whether the matrix is
+    """
+    chunk = min(rows, max(1, CHUNK_BYTES["cuda"] // (4 * vocabulary)))
+    held = 2 if chunk < rows else 1  # probabilities in float32, of this chunk and of the one before
+    forward = chunk * vocabulary * (size + 4 * held)
+    if not trained:
+        return rows * width * size, forward
+    kept = min(rows * vocabulary * size, KEEP_BYTES)
+    gradient = vocabulary * width * size
+    again = forward if kept < rows * vocabulary * size else 0
+    return kept, max(forward, gradient + again)
+
+
 def _computed(states: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both in the type of the arithmetic: that of mixed precision, else of the weights."""
     kind = states.device.type

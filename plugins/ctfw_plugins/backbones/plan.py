@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import (
 from ctfw.errors import BadData
 from ctfw.model_plan import ModelPlan, Stack
 from ctfw.types import Volume
+from ctfw_plugins.backbones.answer_nll import logit_memory
 from ctfw_plugins.backbones.configs import Lora, Qwen25VLConfig
 from ctfw_plugins.backbones.patches import HUVideoProcessor
 from ctfw_plugins.backbones.positions import temporal_offsets
@@ -140,6 +142,7 @@ def _sizes(qwen: Qwen2_5_VLConfig, lora: Lora | None) -> dict[str, Any]:
         "vision": Stack(image.depth, image.hidden_size, image.intermediate_size),
         "language": Stack(text.num_hidden_layers, text.hidden_size, text.intermediate_size),
         "vocabulary": text.vocab_size,
+        "logit_memory": partial(logit_memory, text.vocab_size, text.hidden_size),
         "context_length": text.max_position_embeddings,
     }
 

@@ -50,7 +50,7 @@ class Lengths:
         estimate = footprint(
             plan,
             training,
-            images=training.batch_size * (1 + pairs),
+            pairs=pairs,
             report_tokens=longest,
             frozen_vision=frozen,
             processes=processes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,14 +43,12 @@ class TrainingPlan:
     @property
     def per_step(self) -> int:
         """Anchors of one optimizer step over all processes."""
-        return self.training.batch_size * self.training.gradient_accumulation * self.processes
+        return self.training.cases_per_step(self.processes)
 
     @property
     def steps(self) -> int:
         """Optimizer steps in all."""
-        if self.training.max_steps is not None:
-            return self.training.max_steps
-        return max(1, math.ceil(self.training.epochs * self.cases / self.per_step))
+        return self.training.steps(self.cases, self.processes)
 
     def epoch_of(self, step: int) -> float:
         """Passes over the split after `step` optimizer steps."""
