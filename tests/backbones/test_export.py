@@ -178,17 +178,64 @@ def test_card_tells_prompt_frames_and_millimetres(config: Qwen25VLConfig, tmp_pa
     assert json.loads((tmp_path / "out" / "ctfw_input.json").read_text())["window"] == [-1000, 1000]
 
 
-def test_adapters_alone_say_how_to_load_them_and_what_peft_leaves_out(
+@pytest.fixture
+def on_disk(config: Qwen25VLConfig, tmp_path: Path) -> str:
+    """A folder with the weights that adapters are trained on."""
+    trained(config).save(tmp_path / "released")
+    return str(tmp_path / "released")
+
+
+def logits_by(code: str, made: Qwen25VL, folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """(of the model that `code` loads without ctfw, of `made`) for one probe."""
+    probe = merge._probe(made.config, made.processor)
+    torch.save(probe, folder / "probe.pt")
+    end = """
+with torch.no_grad():
+    torch.save(model.eval()(**torch.load("probe.pt", weights_only=True)).logits[0], "logits.pt")
+"""
+    without_ctfw(f"import os\nos.chdir({str(folder)!r})\n{code}{end}")
+    before = merge._logits(made.model.qwen, probe)
+    return torch.load(folder / "logits.pt", weights_only=True), before
+
+
+@pytest.mark.parametrize("name", ["AutoPeftModel", "AutoPeftModelForCausalLM"])
+def test_peft_finds_base_and_class_by_itself(
+    config: Qwen25VLConfig, tmp_path: Path, on_disk: str, name: str
+) -> None:
+    made = trained(config, lora=LORA, weights=on_disk)
+    card = made.export(tmp_path / "out", FACTS, merged=False).card
+    assert 'peft.AutoPeftModel.from_pretrained("THIS_FOLDER", dtype="auto")' in card
+    code = f"import peft\nmodel = peft.{name}.from_pretrained('out', dtype='auto')"
+    alone, before = logits_by(code, made, tmp_path)
+    torch.testing.assert_close(alone, before, rtol=1e-4, atol=1e-4)
+    untrained = merge._logits(trained(config).model.qwen, torch.load(tmp_path / "probe.pt"))
+    assert (alone - untrained).abs().max() > 0.1, "the adapters change nothing"
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("tower", [True, False])
+def test_code_of_the_card_loads_the_adapters(
+    config: Qwen25VLConfig, tmp_path: Path, on_disk: str, inside: bool, tower: bool
+) -> None:
+    made = trained(config, lora=LORA, weights=None if inside else on_disk)
+    if tower:
+        made.tower.requires_grad_(True)
+        with torch.no_grad():
+            for weight in made.tower.parameters():
+                weight.mul_(1.1)
+    card = made.export(tmp_path / "out", FACTS, merged=False).card
+    assert ("peft does not read `trained.safetensors`" in card) is tower
+    blocks = [part.partition("```")[0] for part in card.split("```python\n")[1:]]
+    load, *beside = blocks
+    base, _, adapters = load.partition("model =")
+    code = "".join([base, *beside, "model =", adapters]).replace("THIS_FOLDER", "out")
+    alone, before = logits_by(code, made, tmp_path)
+    torch.testing.assert_close(alone, before, rtol=1e-4, atol=1e-4)
+
+
+def test_adapters_of_a_model_trained_as_a_whole_are_none(
     config: Qwen25VLConfig, tmp_path: Path
 ) -> None:
-    made = trained(config, lora=LORA)
-    told = made.export(tmp_path / "one", FACTS, merged=False)
-    assert "PeftModel.from_pretrained" in told.card
-    assert "trained.safetensors" not in told.card
-    made.tower.requires_grad_(True)
-    assert "peft does not read `trained.safetensors`" in (
-        made.export(tmp_path / "two", FACTS, merged=False).card
-    )
     with pytest.raises(BadCheckpoint, match="holds no adapters: export it with --merged"):
         trained(config).export(tmp_path / "three", FACTS, merged=False)
 

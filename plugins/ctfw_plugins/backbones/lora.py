@@ -47,7 +47,12 @@ def add_adapters(qwen: Qwen2_5_VLForConditionalGeneration, lora: Lora, seed: int
         # The vision tower has projections of the same names.
         target_modules=rf".*language_model\.layers\..*\.({'|'.join(lora.targets)})",
         bias="none",
-        task_type="CAUSAL_LM",
+        # By a task peft would look for the base among the models of text alone, and refuse it.
+        task_type=None,
+        auto_mapping={
+            "base_model_class": Qwen2_5_VLForConditionalGeneration.__name__,
+            "parent_library": Qwen2_5_VLForConditionalGeneration.__module__,
+        },
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -81,7 +86,7 @@ def base_of(weights: Weights) -> dict[str, torch.Tensor]:
 
 
 def save_adapter(folder: Path, qwen: Any, base: str, weights: Weights) -> None:
-    """Adapters as peft writes them: `PeftModel.from_pretrained` reads the folder.
+    """Adapters as peft writes them: `PeftModel` and `AutoPeftModel` read the folder.
 
     base     what stock tools should put them on: a folder or a hub id
     weights  of the model, by name

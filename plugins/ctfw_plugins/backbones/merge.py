@@ -232,7 +232,7 @@ def _scaling(window: Mapping[str, Any]) -> str:
 def adapter_note(folder: Path, base: str) -> Exported:
     """The card of a folder that holds adapters only, as `stored.write` left it."""
     inside = base == INSIDE
-    where = f"THIS FOLDER/{INSIDE}" if inside else base
+    where = f"THIS_FOLDER/{INSIDE}" if inside else base
     card = f"""## How to load it
 
 `adapter_model.safetensors` and `adapter_config.json` are in the format of peft:
@@ -241,13 +241,27 @@ def adapter_note(folder: Path, base: str) -> Exported:
 from peft import PeftModel
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-base = Qwen2_5_VLForConditionalGeneration.from_pretrained("{where}")
-model = PeftModel.from_pretrained(base, "THIS FOLDER")
+base = Qwen2_5_VLForConditionalGeneration.from_pretrained("{where}", dtype="auto")
+model = PeftModel.from_pretrained(base, "THIS_FOLDER")
 ```
 """
     if (folder / BESIDE).is_file():
         card += f"""
-peft does not read `{BESIDE}`: the vision tower was trained as well, and lies there. Without it
-the model is another one. `ctfw export CHECKPOINT --merged FOLDER` puts everything into one model.
+peft does not read `{BESIDE}`: the vision tower was trained as well, and lies there. Without it the
+model is another one, so put it into `base` before the adapters:
+
+```python
+from safetensors.torch import load_file
+
+base.load_state_dict(load_file("THIS_FOLDER/{BESIDE}"), strict=False)
+```
+"""
+    elif not inside:
+        card += """
+`peft.AutoPeftModel.from_pretrained("THIS_FOLDER", dtype="auto")` does the same in one line.
+"""
+    card += """
+These are weights alone. `ctfw export CHECKPOINT --merged FOLDER` puts them into one model, with a
+script that writes reports and the steps from a scan to what the model reads.
 """
     return Exported(card=card, base="" if inside else base)
