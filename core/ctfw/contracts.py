@@ -123,7 +123,11 @@ class StreamingStore(VolumeStore, Protocol):
 
 @runtime_checkable
 class NegativeSampler(Protocol):
-    """Pairs a case with an image that its report does not describe."""
+    """Pairs a case with an image that its report does not describe.
+
+    Optional, on its settings: `contradicts`, what its images make wrong in the anchor's report, of
+    "findings" and "side"; a recipe is refused whose loss has nothing to look at then.
+    """
 
     def fit(self, cases: CaseTable) -> None:
         """Look at the pool once, before training."""
@@ -166,8 +170,9 @@ class BatchSampler(NegativeSampler, Protocol):
 class Loss(Protocol):
     """Step outputs -> the number to minimise, with its terms.
 
-    Optional: `marks: tuple[str, ...]`, the masks of `StepOutput.marks` that it reads, and
-    `embeddings: tuple[str, ...]`, the embeddings that it reads and that cost extra.
+    Optional: `marks: tuple[str, ...]`, the masks of `StepOutput.marks` that it reads, known to
+    `ctfw validate` where its settings have them too, and `embeddings: tuple[str, ...]`, the
+    embeddings that it reads and that cost extra.
     """
 
     uses_negative: bool

@@ -113,7 +113,8 @@ def test_batch_without_a_conflict_is_plain_training(bound: str) -> None:
     total, terms, _, pushed = slopes(loss, output([[1.0, 3.0]], none), output([[1.0, 1.0]], none))
     assert total == pytest.approx(2.0)
     assert not pushed.any()
-    assert terms["at_bound"] == 0.0
+    assert terms["without_scope"] == 1.0
+    assert not {"negative", "at_bound"} & set(terms), "0 would read as a loss of 0"
 
 
 def test_unlikelihood_is_of_conflicting_sentences_unless_said_otherwise() -> None:

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctfw.page.headlines import Headline, best_floor, headlines
+from ctfw.page.negatives import bound_sentence, negative_sentences
 from ctfw.page.overview import (
-    bound_sentence,
     generation_sentences,
-    negative_sentences,
     ordered_rows,
     protocols,
     split_columns,
@@ -150,10 +149,14 @@ def test_negatives_at_the_bound_are_called_useless(share: float, warned: bool) -
 
 
 def test_negatives_that_contradict_no_sentence_are_called_useless() -> None:
-    step = {"step": 1, "at_bound": 0.0, "without_scope": 1.0}
+    step = {"step": 1, "without_scope": 1.0}
     assert "100% of the cases the negative contradicted no sentence" in bound_sentence(
         TrainLog("tune", (step,) * 4, ())
     )
+    other = {"step": 2, "at_bound": 0.5, "without_scope": 0.2}
+    some = bound_sentence(TrainLog("tune", (step, other) * 4, ()))
+    assert "In 60% of the cases the negative contradicted no sentence" in some
+    assert "50% of the other negatives were at the bound, where they give no gradient" in some
 
 
 def test_hub_among_the_partners_is_pointed_out() -> None:

@@ -178,6 +178,13 @@ def test_more_conflicts_than_labels_are_refused() -> None:
         Hard(HardConfig(min_conflicts=9)).fit(two_kinds()[0])
 
 
+@pytest.mark.parametrize("names", [(), ("a", "b")])
+def test_missing_labels_are_told_before_what_is_asked_of_them(names: tuple[str, ...]) -> None:
+    cases = tuple(Case(f"c{i}", f"p{i}", Path(f"{i}"), "A report.") for i in range(3))
+    with pytest.raises(BadData, match=r"^hard needs the labels of every training case.*none has"):
+        Hard(HardConfig(min_conflicts=9)).fit(CaseTable(cases, names))
+
+
 def sick_and_well() -> CaseTable:
     """Half of 100 patients have no or one finding of six, half have four to six."""
     rng = np.random.default_rng(4)

@@ -244,8 +244,15 @@ ALIKE = np.ones((3, 6), int)
         (
             CaseTable((Case("a", "p", Path("a"), "A report."),), NAMES),
             {},
-            "heter needs the labels of every training case to tell which scans conflict; this data "
-            "set has none for some. Give it labels, or use: gauss",
+            "heter needs the labels of every training case to tell which scans conflict; none has "
+            "any. Give the data set labels, or take negatives that need none, such as {use: gauss}",
+        ),
+        (
+            CaseTable((*table(np.eye(2, 6), [1, 2]), Case("a", "p", Path("a"), "A.")), NAMES),
+            {"min_label_distance": 1},
+            "heter needs the labels of every training case to tell which scans conflict; 1 of 3 "
+            "have none, the first is a. Give the data set labels, or take negatives that need "
+            "none, such as {use: gauss}",
         ),
         (
             table(np.eye(3, 6), [7, 7, 7]),

@@ -11,6 +11,7 @@ from ctfw.errors import UserError
 from ctfw.page import cases, figures, overview, validation
 from ctfw.page.canvas import Picture
 from ctfw.page.headlines import headlines
+from ctfw.page.negatives import bound_sentence, negative_sentences
 from ctfw.page.reading import read_run
 from ctfw.page.records import ReportStage, Run, TrainLog
 from ctfw.page.view import asset, environment, score_view, style
@@ -81,10 +82,10 @@ def _training(run: Run, log: TrainLog) -> dict[str, Any]:
     return {
         "title": overview.stage_title(run, log.name),
         "pictures": [picture for picture in pictures if picture],
-        "bound": overview.bound_sentence(log),
+        "bound": bound_sentence(log),
         "measured_once": validation.sentences(log),
         "negatives": negatives,
-        "told": overview.negative_sentences(negatives) if negatives else [],
+        "told": negative_sentences(negatives) if negatives else [],
         "negative_pictures": _negative_pictures(log),
     }
 

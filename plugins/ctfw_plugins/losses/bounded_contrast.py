@@ -27,8 +27,7 @@ class BoundedContrast:
 
     def __init__(self, config: BoundedContrastConfig, context: Any = None) -> None:
         self.config = config
-        self.scope = config.scope or ("conflicting" if config.bound == "unlikelihood" else "all")
-        self.marks: tuple[str, ...] = () if self.scope == "all" else (self.scope,)
+        self.scope, self.marks = config.tokens, config.marks
 
     def beta(self, progress: float) -> float:
         """The weight at `progress` in [0, 1] of the training."""
@@ -51,7 +50,8 @@ class BoundedContrast:
         Logged: `positive` and `negative`, nats per token, the second of the tokens in scope and
         not bounded; `at_bound`, the share of cases with a negative term that it gives no gradient;
         `in_scope`, the share of report tokens that carry the term, and `without_scope`, that of
-        cases in which no token does.
+        cases in which no token does. Without any case that has a negative term, `negative` and
+        `at_bound` are not known and left out.
         """
         if negative is None:
             raise ValueError("bounded-contrast needs negatives: give the stage a `negatives` block")
@@ -64,13 +64,10 @@ class BoundedContrast:
         pushed = torch.where(there, penalty.each, 0.0).sum() / count
         total = self.config.alpha * pulled + beta * pushed
         each = bounds.case_means(negative.nll.detach(), mask)
-        terms = {
-            "loss": float(total.detach()),
-            "positive": float(pulled.detach()),
-            "negative": float(each.sum() / count),
-            "at_bound": float((penalty.reached & there).sum() / count),
-            "beta": beta,
-        }
+        terms = {"loss": float(total.detach()), "positive": float(pulled.detach()), "beta": beta}
+        if bool(there.any()):
+            terms["negative"] = float(each.sum() / count)
+            terms["at_bound"] = float((penalty.reached & there).sum() / count)
         if self.config.bound not in ("unlikelihood", "margin"):
             terms["bound"] = self.config.max_loss
         if self.scope != "all":

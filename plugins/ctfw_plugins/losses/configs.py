@@ -43,6 +43,16 @@ class BoundedContrastConfig(Strict):
         0.3, gt=0, le=1, description="share of the training over which beta ramps up"
     )
 
+    @property
+    def tokens(self) -> str:
+        """The tokens that carry the negative term, "all" or "conflicting"."""
+        return self.scope or ("conflicting" if self.bound == "unlikelihood" else "all")
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The masks of report tokens that the loss reads."""
+        return () if self.tokens == "all" else (self.tokens,)
+
 
 class AlignContrastConfig(Strict):
     """InfoNCE between the embeddings of a batch's images and reports."""

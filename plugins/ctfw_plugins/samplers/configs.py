@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -102,9 +102,13 @@ class RegionSwapConfig(PartnerConfig):
 class MirrorConfig(Strict):
     """The anchor's scan with left and right exchanged."""
 
+    contradicts: ClassVar[tuple[str, ...]] = ("side",)
+
 
 class SliceShuffleConfig(Strict):
     """The anchor's slices in another order."""
+
+    contradicts: ClassVar[tuple[str, ...]] = ()
 
     block: int = Field(
         1, ge=1, description="neighbouring slices that stay together; 1: every slice is moved"

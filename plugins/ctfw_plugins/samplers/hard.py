@@ -21,7 +21,7 @@ from ctfw.seed import stream
 from ctfw.types import Case, CaseTable, Negative
 from ctfw_plugins.samplers.codes import distances
 from ctfw_plugins.samplers.configs import HardConfig
-from ctfw_plugins.samplers.partners import Partners
+from ctfw_plugins.samplers.partners import Partners, check_labels
 from ctfw_plugins.samplers.plan import PROPOSALS, Rules
 
 PART = 8192
@@ -40,6 +40,7 @@ class Hard:
     def fit(self, cases: CaseTable) -> None:
         """Keep the pool. Raises BadData without labels, with fewer labels than asked for, or
         with one patient only."""
+        check_labels("hard", cases)
         if self.config.min_conflicts > len(cases.label_names):
             raise BadData(
                 f"hard: min_conflicts is {self.config.min_conflicts}, but the data set has only "

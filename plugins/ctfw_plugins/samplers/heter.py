@@ -18,7 +18,7 @@ from ctfw.errors import BadData
 from ctfw.seed import stream
 from ctfw.types import Case, CaseTable, Negative
 from ctfw_plugins.samplers.configs import HeterConfig
-from ctfw_plugins.samplers.partners import Partners
+from ctfw_plugins.samplers.partners import Partners, check_labels
 from ctfw_plugins.samplers.plan import Rules
 
 PROPORTION = 10 / 18
@@ -37,6 +37,7 @@ class Heter:
     def fit(self, cases: CaseTable) -> None:
         """Keep the pool. Raises BadData without labels, with fewer labels than asked for, or
         with one patient only."""
+        check_labels(self.name, cases)
         distance = self.config.min_label_distance
         if distance is not None and distance > len(cases.label_names):
             raise BadData(
@@ -68,6 +69,4 @@ class Heter:
 
 def _in_proportion(cases: CaseTable) -> int:
     """The method's share of the labels that occur in the split."""
-    if any(case.labels is None for case in cases):
-        return 1  # refused by `Partners`
     return max(1, round(PROPORTION * int(cases.labels.any(0).sum())))

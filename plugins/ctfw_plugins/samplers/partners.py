@@ -19,15 +19,10 @@ class Partners:
     """The cap and the other rules hold whatever the order of drawing, because all pairs of an
     epoch are planned before the first is drawn.
 
-    Raises BadData without labels, or with one patient only.
+    Raises BadData with one patient only; `check_labels` comes first.
     """
 
     def __init__(self, name: str, cases: CaseTable, rules: Rules) -> None:
-        if any(case.labels is None for case in cases):
-            raise BadData(
-                f"{name} needs the labels of every training case to tell which scans conflict; "
-                "this data set has none for some. Give it labels, or use: gauss"
-            )
         if len(set(cases.patients)) < 2:
             raise BadData(f"{name} needs at least two patients in the training split")
         self.rules, self.record = rules, Record(name)
@@ -79,3 +74,19 @@ class Partners:
             partner, level = pick_anyone(self._anyone, stranger, rng.random())
         distance = int((labels != self._cases[partner].labels).sum())
         return Pick(partner, distance, unmatched=level > 0)
+
+
+def check_labels(name: str, cases: CaseTable) -> None:
+    """Raises BadData, naming the sampler, where a training case has no labels."""
+    without = [case.id for case in cases if case.labels is None]
+    if not without and cases.label_names:
+        return
+    who = (
+        "none has any"
+        if len(without) in (0, len(cases))
+        else (f"{len(without)} of {len(cases)} have none, the first is {without[0]}")
+    )
+    raise BadData(
+        f"{name} needs the labels of every training case to tell which scans conflict; {who}. Give "
+        "the data set labels, or take negatives that need none, such as {use: gauss}"
+    )

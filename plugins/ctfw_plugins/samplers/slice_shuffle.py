@@ -2,7 +2,8 @@
 
 Each slice shows what it showed, at the wrong height: what is wrong is the anatomy from slice to
 slice and where in the lung a finding lies, not which findings there are. No sentence about a
-label conflicts, so `scope: conflicting` has nothing to work on.
+label conflicts, so a loss with `scope: conflicting` is refused beside it (`contradicts` of its
+settings).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ctfw.errors import BadData
 from ctfw.types import Case, CaseTable, Negative, Volume
 from ctfw_plugins.samplers.configs import SliceShuffleConfig
 from ctfw_plugins.samplers.record import Record
@@ -26,8 +28,14 @@ class Shuffle:
     block: int
 
     def __call__(self, volume: Volume) -> Volume:
-        """Never the same order, unless there is a single block."""
+        """Never the same order. Raises BadData for a single block: the negative would be the
+        anchor itself, and its report right."""
         starts = np.arange(0, volume.array.shape[0], self.block)
+        if len(starts) < 2:
+            raise BadData(
+                f"slice-shuffle: a scan of {volume.array.shape[0]} slices is one block of "
+                f"{self.block} and cannot be put in another order; set negatives.block lower"
+            )
         order = np.random.default_rng(self.seed).permutation(len(starts))
         if (order == np.arange(len(starts))).all():
             order = np.roll(order, 1)
@@ -52,8 +60,7 @@ class SliceShuffle:
         """Nothing to plan: every anchor has an order of its own."""
 
     def draw(self, anchor: Case, rng: np.random.Generator) -> Negative:
-        """The labels stay as they are, so that no sentence conflicts: `scope: conflicting` of a
-        loss has nothing to look at here."""
+        """The labels stay as they are: no sentence conflicts."""
         self._record.alone()
         shuffle = Shuffle(int(rng.integers(2**63)), self.config.block)
         return Negative(transform=shuffle, note={"block": self.config.block}, shows=anchor.labels)

@@ -10,6 +10,7 @@ from ctfw.config import Local, Strict
 from ctfw.scoring.conditions import parse
 from ctfw.settings import Generation, Training
 from ctfw.slots import FromCheckpoint, UseLabeler, UseLoss, UseMetric, UseNegativeSampler
+from ctfw_plugins.stages.contradictions import idle, marks_of
 
 
 class FinetuneConfig(Strict):
@@ -33,6 +34,12 @@ class FinetuneConfig(Strict):
         False, description="leave the vision tower as it is; its output is computed once per scan"
     )
     training: Training = Field(default_factory=Training, description="merged over the shared block")
+
+    @model_validator(mode="after")
+    def _negatives_can_teach(self) -> FinetuneConfig:
+        if problem := idle(self.negatives, marks_of([self.loss, *self.extra_losses])):
+            raise ValueError(problem)
+        return self
 
 
 class VisionWarmupConfig(Strict):

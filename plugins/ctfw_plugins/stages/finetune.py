@@ -28,6 +28,7 @@ from ctfw.runs.files import write_json, write_lines
 from ctfw.types import Case, CaseTable, LossTerms
 from ctfw.volumes.sprite import write_sprite
 from ctfw_plugins.stages.configs import FinetuneConfig
+from ctfw_plugins.stages.contradictions import idle
 from ctfw_plugins.stages.extra import check_known, needs, summed
 from ctfw_plugins.stages.lengths import measured
 from ctfw_plugins.stages.marks import Conflicts, check_labeler
@@ -66,6 +67,8 @@ class Finetune:
                 f"stages.{context.stage}: loss '{config.loss.name}' needs negatives; add "
                 "`negatives: {use: heter}` or choose loss: {use: cross-entropy}"
             )
+        if problem := idle(config.negatives, needs(self.loss, "marks")):
+            raise UserError(f"stages.{context.stage}: {problem}")
         if not self.loss.uses_negative:
             self.sampler = None
         check_batch(self.sampler, [config.loss, *config.extra_losses], config, context.stage)
@@ -150,7 +153,10 @@ class Finetune:
             return None
         assert self.config.labeler is not None
         labeler = context.build(self.config.labeler)
-        return Conflicts(setup.backbone, labeler, setup.cases, context.stage)
+        found = Conflicts(setup.backbone, labeler, setup.cases, context.stage)
+        assert self.config.negatives is not None
+        found.check(self.config.negatives)
+        return found
 
 
 def check_batch(

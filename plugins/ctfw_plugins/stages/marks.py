@@ -20,8 +20,10 @@ from ctfw.contracts import Backbone, Labeler
 from ctfw.errors import UserError
 from ctfw.scoring.likelihood import Marks, marks
 from ctfw.types import Case, CaseTable, Negative, StepOutput
+from ctfw_plugins.stages.contradictions import CONFLICTING, FINDINGS, SIDE, contradicted
 
-CONFLICTING = "conflicting"
+LOOKED_AT = 256
+"""Reports that are read for something to contradict, before the first step."""
 
 
 class Conflicts:
@@ -45,7 +47,7 @@ class Conflicts:
                 f"({', '.join(cases.label_names[:3])}, ...); set loss.scope to all"
             )
         self._spans: Any = backbone.spans
-        self._labeler = labeler
+        self._labeler, self._cases, self._where = labeler, cases, where
         self._read: dict[str, Marks] = {}
 
     def __call__(self, anchor: Case, negative: Negative) -> np.ndarray:
@@ -61,6 +63,22 @@ class Conflicts:
         return np.asarray([*wrong, False], bool)[
             report.sentence
         ]  # -1, the end of turn, is the last
+
+    def check(self, negatives: Block) -> None:
+        """Raises UserError where the first reports say nothing that the sampler's images could
+        contradict: the term would be silent from the first step to the last."""
+        wanted = contradicted(negatives)
+        looked_at = list(self._cases)[:LOOKED_AT]
+        for sentence in (each for case in looked_at for each in self._marks(case).sentences):
+            named = any(label in self._place for label, _ in sentence.findings)
+            if (FINDINGS in wanted and named) or (SIDE in wanted and sentence.side):
+                return
+        what = "names a side" if SIDE in wanted else "states or denies a finding"
+        raise UserError(
+            f"{self._where}, and no sentence of the first {len(looked_at)} training reports "
+            f"{what}, so '{negatives.name}' would contradict nothing. Does the labeler read the "
+            "language of the reports? Otherwise set loss.scope to all"
+        )
 
     def _contradicts(self, shown: np.ndarray | None, label: str, stated: bool) -> bool:
         if shown is None:
