@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -257,3 +258,21 @@ def test_stock_processor_loads_where_torchvision_is_installed(
     rows, grid = made.processor.video_processor.patches(volume)
     assert given["video_grid_thw"].tolist() == [list(grid)]
     torch.testing.assert_close(given["pixel_values_videos"], rows, rtol=1e-4, atol=1e-4)
+
+
+def test_without_torchvision_only_the_stock_processor_is_missing(
+    config: Qwen25VLConfig, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec("torchvision") is not None:
+        pytest.skip("torchvision is installed")
+    trained(config).export(tmp_path / "out", FACTS, merged=True)
+    code = """
+from transformers import AutoProcessor, AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+AutoTokenizer.from_pretrained(sys.argv[1])
+Qwen2_5_VLForConditionalGeneration.from_pretrained(sys.argv[1])
+try:
+    AutoProcessor.from_pretrained(sys.argv[1])
+except (ImportError, TypeError) as error:  # early versions stumble where later ones explain
+    print(type(error).__name__)
+"""
+    assert without_ctfw(code, tmp_path / "out").strip() in ("ImportError", "TypeError")
