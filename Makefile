@@ -10,7 +10,11 @@ VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help setup run test test-slow lint docs clean
+OLDEST = constraints-oldest.txt
+OLD_VENV = .venv-oldest
+OLD_TESTS = $(addprefix tests/,backbones e2e engine labelers losses metrics scoring stages)
+
+.PHONY: help setup run test test-slow test-oldest lint docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,6 +44,15 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
+# Into an environment of its own; OLDEST=FILE names other versions in the same form.
+test-oldest:
+	@test -x $(OLD_VENV)/bin/python || $(PYTHON) -m venv $(OLD_VENV)
+	@sed -n 's/^\([a-z0-9-]*==\).*/^\1/p' $(OLDEST) | grep -v -f - constraints.txt | \
+	    cat - $(OLDEST) > $(OLD_VENV)/constraints.txt
+	$(OLD_VENV)/bin/python -m pip install --disable-pip-version-check \
+	    -c $(OLD_VENV)/constraints.txt -e '.[dev]'
+	@$(OLD_VENV)/bin/python -m pytest $(OLD_TESTS) $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check core plugins tests examples docs
 	$(BIN)/ruff format --check core plugins tests examples docs
@@ -51,4 +64,4 @@ docs: $(STAMP)
 	$(BIN)/python docs/generate_reference.py
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(OLD_VENV) build dist

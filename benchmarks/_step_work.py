@@ -90,12 +90,12 @@ class Reader(Qwen25VL):
 def config_of(shape: str, tokenizer: Any) -> Qwen2_5_VLConfig:
     """The configuration of a shape, with the special tokens of `tokenizer`."""
     token = tokenizer.convert_tokens_to_ids
-    config = released(NAMES[shape]) if shape in NAMES else _small()
+    config = released(NAMES[shape]) if shape in NAMES else small_config()
     config.image_token_id, config.video_token_id = token("<|image_pad|>"), token("<|video_pad|>")
     return config
 
 
-def _small() -> Qwen2_5_VLConfig:
+def small_config() -> Qwen2_5_VLConfig:
     text = SMALL["text"] | {"vocab_size": VOCABULARY, "max_position_embeddings": 128_000}
     width = SMALL["text"]["hidden_size"]
     vision = SMALL["vision"] | {"out_hidden_size": width}

@@ -1,5 +1,7 @@
 """What a training step of Qwen2.5-VL-3B and 7B takes, by the estimate of `ctfw doctor`.
 
+The last table holds the estimate against the measurement of `training_step.py`.
+
 `python benchmarks/memory_budget.py` prints the tables of docs/how-to/memory_budget.md; `--write`
 puts them there. No weights are needed: parameters are counted on tensors without memory.
 """
@@ -8,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _step_work import ANSWER, PIXELS, small_config
 
 from ctfw.doctor.footprint import Footprint, footprint
 from ctfw.model_plan import ModelPlan
@@ -19,9 +23,10 @@ from ctfw.settings import Training
 from ctfw.types import Volume
 from ctfw.volumes.geometry import lps_affine
 from ctfw_plugins.backbones.configs import Lora, Qwen25VLConfig
-from ctfw_plugins.backbones.plan import make_plan
+from ctfw_plugins.backbones.plan import make_plan, sizes_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "memory_budget.md"
+RESULTS = Path(__file__).resolve().parent / "results" / "training_step.md"
 BEGIN, END = "<!-- Made by `python benchmarks/memory_budget.py --write` -->", "## "
 MODELS = {"3B": "Qwen/Qwen2.5-VL-3B-Instruct", "7B": "Qwen/Qwen2.5-VL-7B-Instruct"}
 SLICES, REPORT, PROMPT = 10, 512, 30
@@ -105,8 +110,34 @@ def images() -> Iterator[str]:
         )
 
 
+def against_measured() -> Iterator[str]:
+    """Beyond weights and inputs, of the model that `training_step.py` measures: bfloat16, also its
+    gradients."""
+    known = sizes_of(small_config(), None)
+    plan = replace(plan_of("3B", PIXELS), prompt_tokens=PROMPT, **known)
+    yield (
+        "| step of a pair, 0.25 billion weights | gradients | activations | logits | in all "
+        "| measured |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for name, frozen in (("ours", False), ("ours, vision frozen and cached", True)):
+        found = footprint(plan, Training(), pairs=True, report_tokens=ANSWER, frozen_vision=frozen)
+        if found is None:
+            raise RuntimeError("the shape is not known")
+        gradients = found.gradients / 2  # that estimate holds them in float32
+        parts = (gradients, found.activations, found.logits)
+        sizes = " | ".join(f"{s / GB:.1f}" for s in (*parts, sum(parts), measured(name)))
+        yield f"| {name} | {sizes} |"
+
+
+def measured(name: str) -> float:
+    """Bytes beyond weights of a step that `training_step.py` has kept."""
+    (row,) = (line for line in RESULTS.read_text().splitlines() if line.startswith(f"| {name} |"))
+    return float(row.split(" | ")[6]) * (1 << 30)
+
+
 def tables() -> str:
-    return "\n".join([*states(), "", *images()])
+    return "\n".join([*states(), "", *images(), "", *against_measured()])
 
 
 def main() -> None:

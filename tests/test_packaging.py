@@ -22,8 +22,8 @@ def project(path: str = "pyproject.toml") -> dict[str, Any]:
     return found
 
 
-def pins() -> dict[str, Version]:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def pins(file: str = "constraints.txt") -> dict[str, Version]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
@@ -40,6 +40,17 @@ def test_every_requirement_is_pinned_within_its_range(text: str) -> None:
     requirement = Requirement(text)
     pin = pins()[canonicalize_name(requirement.name)]
     assert requirement.specifier.contains(pin)
+
+
+def test_oldest_versions_that_are_tested_are_the_lower_bounds() -> None:
+    extras = project()["optional-dependencies"]
+    found = map(Requirement, [*project()["dependencies"], *extras["lora"]])
+    bounds = {need.name: next(iter(need.specifier)) for need in found}
+    oldest = pins("constraints-oldest.txt")
+    assert {"transformers", "accelerate", "peft"} <= oldest.keys() <= pins().keys()
+    for name, version in oldest.items():
+        assert bounds[name].operator == ">="
+        assert Version(bounds[name].version) == version
 
 
 def test_no_pin_asks_for_a_build_of_one_machine() -> None:

@@ -125,9 +125,7 @@ class StreamingStore(VolumeStore, Protocol):
 class NegativeSampler(Protocol):
     """Pairs a case with an image that its report does not describe.
 
-    Optional, on its settings: `contradicts`, what its images make wrong in the anchor's report, of
-    "findings" and "side"; a recipe is refused whose loss has nothing to look at then.
-    """
+    Optional: `contradicts` of its settings, what is wrong in a report then ("findings", "side")."""
 
     def fit(self, cases: CaseTable) -> None:
         """Look at the pool once, before training."""
@@ -170,9 +168,8 @@ class BatchSampler(NegativeSampler, Protocol):
 class Loss(Protocol):
     """Step outputs -> the number to minimise, with its terms.
 
-    Optional: `marks: tuple[str, ...]`, the masks of `StepOutput.marks` that it reads, known to
-    `ctfw validate` where its settings have them too, and `embeddings: tuple[str, ...]`, the
-    embeddings that it reads and that cost extra.
+    Optional: `marks: tuple[str, ...]`, the masks of `StepOutput.marks` that it reads (of its settings
+    too), and `embeddings: tuple[str, ...]`, the embeddings that it reads and that cost extra.
     """
 
     uses_negative: bool

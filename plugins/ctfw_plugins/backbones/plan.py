@@ -67,7 +67,7 @@ def make_plan(
         prompt_tokens=None if tokenizer is None else _prompt_tokens(tokenizer, config),
         count_tokens=None if tokenizer is None else _counter(tokenizer),
         weights_here=config.weights is None or _on_disk(config.weights),
-        **({} if qwen is None else _sizes(qwen, config.lora)),
+        **({} if qwen is None else sizes_of(qwen, config.lora)),
     )
 
 
@@ -128,7 +128,7 @@ def released(name: str) -> Qwen2_5_VLConfig:
     )
 
 
-def _sizes(qwen: Qwen2_5_VLConfig, lora: Lora | None) -> dict[str, Any]:
+def sizes_of(qwen: Qwen2_5_VLConfig, lora: Lora | None) -> dict[str, Any]:
     """Parameters, counted on the meta device where tensors have a shape and no memory."""
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration._from_config(qwen)
