@@ -168,7 +168,7 @@ class BatchSampler(NegativeSampler, Protocol):
 class Loss(Protocol):
     """Step outputs -> the number to minimise, with its terms.
 
-    Optional: `marks: tuple[str, ...]`, the masks of `StepOutput.marks` that it reads (of its settings
+    Optional: `marks: tuple[str, ...]`, the masks of `StepOutput.marks` that it reads (its settings
     too), and `embeddings: tuple[str, ...]`, the embeddings that it reads and that cost extra.
     """
 
