@@ -87,6 +87,11 @@ def weights_fingerprint(folder: Path, suffixes: Sequence[str] = _READ) -> str:
     return found
 
 
+def reason_of(error: Exception) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def device_of(wanted: str, setting: str) -> str:
     """`wanted`, with "auto" replaced by what this machine has. Raises UserError."""
     import torch
@@ -132,8 +137,7 @@ def read_model(
     except MemoryError:
         raise
     except Exception as error:  # what the readers raise for damaged files has no common base
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadCheckpoint(f"{setting}: {folder} cannot be loaded: {reason}") from error
+        raise BadCheckpoint(f"{setting}: {folder} cannot be loaded: {reason_of(error)}") from error
     missing = [n for n in report["missing_keys"] if not n.startswith(tuple(absent))]
     if missing:
         raise BadCheckpoint(

@@ -18,7 +18,7 @@ from torch import nn
 
 from ctfw.errors import BadCheckpoint, UserError
 from ctfw.labels import CT_RATE_LABELS
-from ctfw.local_models import device_of, offline
+from ctfw.local_models import device_of, offline, reason_of
 from ctfw.progress import track
 from ctfw_plugins.labelers.configs import RadBertConfig
 
@@ -151,8 +151,8 @@ def _encoder(folder: Path, max_tokens: int) -> tuple[nn.Module, Any, int]:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         encoder = AutoModel.from_config(config)
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadCheckpoint(f"labeler radbert: {folder} cannot be loaded: {reason}") from error
+        text = f"labeler radbert: {folder} cannot be loaded: {reason_of(error)}"
+        raise BadCheckpoint(text) from error
     places = config.max_position_embeddings - config.pad_token_id - 1  # RoBERTa counts from there
     if max_tokens > places:
         raise UserError(
@@ -172,9 +172,9 @@ def _state(file: Path) -> dict[str, torch.Tensor]:
         else:
             held = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # what the readers raise for damaged files has no common base
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadCheckpoint(
-            f"{file}: these weights cannot be read: {reason}. Only tensors are read from a pickle"
+            f"{file}: these weights cannot be read: {reason_of(error)}. Only tensors are read from "
+            "a pickle"
         ) from error
     held = held.get("state_dict", held) if isinstance(held, dict) else held
     if not isinstance(held, dict) or not all(torch.is_tensor(value) for value in held.values()):

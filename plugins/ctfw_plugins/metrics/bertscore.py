@@ -22,6 +22,7 @@ from ctfw.progress import bar
 from ctfw.scoring.labels import mean_defined
 from ctfw.types import CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.configs import BertScoreConfig
+from ctfw_plugins.metrics.judged_pairs import notes_on_empty, without_asking
 
 if TYPE_CHECKING:
     import torch
@@ -50,16 +51,13 @@ class BertScore:
         label_names: Sequence[str] = (),
     ) -> Scores:
         """Raises UserError or BadCheckpoint for a folder that cannot be used."""
-        generated = [p.generated.strip() for p in predictions]
-        reference = [p.reference.strip() for p in predictions]
-        table = self._rescaled(self._table(generated, reference))
+        table = self._rescaled(self._table(predictions))
         columns = {name: table[:, i] for i, name in enumerate(NAMES)}
-        notes = self._notes(generated, reference, columns["bertscore"])
         return Scores(
             values={name: float(mean_defined(column)) for name, column in columns.items()},
             protocol=self.protocol,
             per_case=columns,
-            notes=tuple(notes) if predictions else ("no predictions to score",),
+            notes=tuple(self._notes(predictions, columns["bertscore"])),
         )
 
     @cached_property
@@ -100,18 +98,16 @@ class BertScore:
             positions -= (model.config.pad_token_id or 0) + 1
         return int(min(positions, tokenizer.model_max_length))
 
-    def _table(self, generated: Sequence[str], reference: Sequence[str]) -> np.ndarray:
+    def _table(self, predictions: Sequence[Prediction]) -> np.ndarray:
         """(N, 3) precision, recall and F of each pair."""
-        table = np.full((len(generated), 3), np.nan)
-        pairs: dict[tuple[str, str], list[int]] = {}
-        for row, pair in enumerate(zip(generated, reference, strict=True)):
-            if all(pair):
-                pairs.setdefault(pair, []).append(row)
-            elif pair[1]:
-                table[row] = 0.0
-        if not pairs:
+        values, asked = without_asking(predictions)
+        table = np.repeat(values[:, None], 3, axis=1)
+        if not asked:
             return table
-        weigh = self._weights(reference)
+        pairs: dict[tuple[str, str], list[int]] = {}
+        for row in asked:
+            pairs.setdefault(_stripped(predictions[row]), []).append(row)
+        weigh = self._weights([_stripped(prediction)[1] for prediction in predictions])
         size = max(1, self.config.batch_size // 2)
         with bar("BERTScore", len(pairs)) as job:
             for part in _parts(list(pairs), size):
@@ -173,18 +169,15 @@ class BertScore:
         base = np.array(self.config.baseline)
         return (table - base) / (1 - base)
 
-    def _notes(
-        self, generated: Sequence[str], reference: Sequence[str], values: np.ndarray
-    ) -> Iterator[str]:
-        empty = sum(not text for text in reference)
-        if empty:
-            yield f"bertscore: {empty} references are empty: NaN, left out of the means"
-        blank = sum(not x and bool(y) for x, y in zip(generated, reference, strict=True))
-        if blank:
-            yield f"bertscore: {blank} generated texts are empty: 0"
+    def _notes(self, predictions: Sequence[Prediction], values: np.ndarray) -> Iterator[str]:
+        yield from notes_on_empty("bertscore", predictions)
+        if not predictions:
+            return
+        texts = [_stripped(prediction) for prediction in predictions]
+        empty = sum(not reference for _, reference in texts)
         if weightless := int(np.isnan(values).sum()) - empty:
             yield f"bertscore: {weightless} pairs in which every token has idf 0: NaN"
-        long = [self._too_long(generated), self._too_long(reference)]
+        long = [self._too_long(side) for side in zip(*texts, strict=True)]
         if any(long):
             yield (
                 f"bertscore: {long[1]} references and {long[0]} generated texts of {len(values)} "
@@ -195,6 +188,11 @@ class BertScore:
         _, tokenizer = self._loaded
         counts = {t: len(tokenizer(self._spaced(t), verbose=False).input_ids) for t in set(texts)}
         return sum(counts[text] > self._limit for text in texts)
+
+
+def _stripped(prediction: Prediction) -> tuple[str, str]:
+    """(generated text, reference)"""
+    return prediction.generated.strip(), prediction.reference.strip()
 
 
 def chosen_layer(wanted: int | None, layers: int) -> int:

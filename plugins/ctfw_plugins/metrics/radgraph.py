@@ -9,24 +9,28 @@ partial also whether an entity has a relation, complete the relations themselves
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ctfw.errors import BadCheckpoint, MissingPackage, UserError
-from ctfw.local_models import device_of, offline
+from ctfw.errors import BadCheckpoint, UserError
+from ctfw.local_models import device_of, offline, reason_of
 from ctfw.progress import track
 from ctfw.scoring.labels import mean_defined
 from ctfw.types import CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.configs import RadGraphConfig
+from ctfw_plugins.metrics.judged_pairs import (
+    import_package,
+    notes_on_empty,
+    version_of,
+    without_asking,
+)
 
 NAMES = ("radgraph-simple", "radgraph-partial", "radgraph-complete")
 SETTING = "radgraph.weights"
@@ -53,19 +57,14 @@ class RadGraphF1:
         label_names: Sequence[str] = (),
     ) -> Scores:
         """Raises MissingPackage without `radgraph`, UserError without its weights."""
-        table = np.full((len(predictions), 3), np.nan)
-        asked = []
-        for row, prediction in enumerate(predictions):
-            if prediction.reference.strip() and prediction.generated.strip():
-                asked.append(row)
-            elif prediction.reference.strip():
-                table[row] = 0.0
+        values, asked = without_asking(predictions)
+        table = np.repeat(values[:, None], 3, axis=1)
         for row in track(asked, "RadGraph", len(asked)):
             table[row] = self._rewards(predictions[row])
         columns = {name: table[:, i] for i, name in enumerate(NAMES)}
         return Scores(
             values={name: float(mean_defined(column)) for name, column in columns.items()},
-            protocol=f"mean of cases|{self.config.model}|package:{self._version}",
+            protocol=f"mean of cases|{self.config.model}|package:{version_of('radgraph')}",
             per_case=columns,
             notes=tuple(self._notes(predictions, table[asked])),
         )
@@ -82,8 +81,8 @@ class RadGraphF1:
         table = np.asarray(rewards, float)
         if table.shape != (len(NAMES), 1):
             raise UserError(
-                f"radgraph {self._version} gives rewards of shape {table.shape} for one pair, not "
-                f"three lists of one: install another version ({INSTALL})"
+                f"radgraph {version_of('radgraph')} gives rewards of shape {table.shape} for one "
+                f"pair, not three lists of one: install another version ({INSTALL})"
             )
         return table[:, 0]
 
@@ -113,41 +112,21 @@ class RadGraphF1:
         except MemoryError:
             raise
         except Exception as error:  # what the package raises has no common base
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BadCheckpoint(
-                f"{SETTING}: radgraph cannot load {inner}: {reason}. It also needs the tokenizer "
-                "and the configuration of the encoder that config.json names, in the cache of the "
-                "hub (radgraph.tokenizers)"
+                f"{SETTING}: radgraph cannot load {inner}: {reason_of(error)}. It also needs the "
+                "tokenizer and the configuration of the encoder that config.json names, in the "
+                "cache of the hub (radgraph.tokenizers)"
             ) from error
 
     @cached_property
     def _package(self) -> Any:
-        try:
-            with quiet():
-                return importlib.import_module("radgraph")
-        except ImportError as error:
-            raise MissingPackage(
-                f"metric 'radgraph' needs the package radgraph ({error}); run: {INSTALL}"
-            ) from error
-
-    @cached_property
-    def _version(self) -> str:
-        try:
-            return metadata.version("radgraph")
-        except metadata.PackageNotFoundError:
-            return "unknown"
+        with quiet():
+            return import_package("radgraph", "radgraph", "radgraph", INSTALL)
 
     def _notes(self, predictions: Sequence[Prediction], found: np.ndarray) -> Iterator[str]:
-        if not predictions:
-            yield "no predictions to score"
-            return
-        if self.config.model == "radgraph":
+        if predictions and self.config.model == "radgraph":
             yield "radgraph: trained on chest X-ray; it may not know the words of CT"
-        if empty := sum(not p.reference.strip() for p in predictions):
-            yield f"radgraph: {empty} references are empty: NaN, left out of the means"
-        blank = sum(not p.generated.strip() and bool(p.reference.strip()) for p in predictions)
-        if blank:
-            yield f"radgraph: {blank} generated texts are empty: 0"
+        yield from notes_on_empty("radgraph", predictions)
         if failed := int(np.isnan(found).any(1).sum()):
             yield f"radgraph: {failed} pairs on which the package fails: NaN"
 

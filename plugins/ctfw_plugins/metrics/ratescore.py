@@ -7,20 +7,30 @@ states; the score is the harmonic mean of both directions. The package `RaTEScor
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from ctfw.errors import BadCheckpoint, MissingPackage
-from ctfw.local_models import device_of, model_folder, offline, weights_fingerprint
+from ctfw.errors import BadCheckpoint
+from ctfw.local_models import (
+    device_of,
+    model_folder,
+    offline,
+    reason_of,
+    weights_fingerprint,
+)
 from ctfw.progress import track
 from ctfw.scoring.labels import mean_defined
 from ctfw.types import CaseTable, Prediction, Scores
 from ctfw_plugins.metrics.configs import RateScoreConfig
+from ctfw_plugins.metrics.judged_pairs import (
+    import_package,
+    notes_on_empty,
+    version_of,
+    without_asking,
+)
 
 INSTALL = "pip install RaTEScore medspacy pandas"
 WITHOUT_ENTITIES = 0.5  # what the package returns where a side has no entity
@@ -46,13 +56,7 @@ class RateScore:
         label_names: Sequence[str] = (),
     ) -> Scores:
         """Raises MissingPackage without `RaTEScore`, UserError without its weights."""
-        values = np.full(len(predictions), np.nan)
-        asked = []
-        for row, prediction in enumerate(predictions):
-            if prediction.reference.strip() and prediction.generated.strip():
-                asked.append(row)
-            elif prediction.reference.strip():
-                values[row] = 0.0
+        values, asked = without_asking(predictions)
         if asked:
             scorer = self._scorer
             for row in track(asked, "RaTEScore", len(asked)):
@@ -72,7 +76,7 @@ class RateScore:
         embeddings = weights_fingerprint(model_folder(config.embeddings, "ratescore.embeddings"))
         return (
             f"mean of cases|entities:{entities}|embeddings:{embeddings}|matrix:{config.matrix}|"
-            f"package:{_version()}"
+            f"package:{version_of('RaTEScore')}"
         )
 
     def _pair(self, scorer: Any, prediction: Prediction) -> float:
@@ -85,7 +89,8 @@ class RateScore:
     @cached_property
     def _scorer(self) -> Any:
         config = self.config
-        package = _package()
+        with offline():
+            package = import_package("RaTEScore", "ratescore", "RaTEScore with medspacy", INSTALL)
         # It loads whatever it is given, pickled or not: only safetensors may lie in the folders.
         entities = model_folder(config.entities, "ratescore.entities")
         embeddings = model_folder(config.embeddings, "ratescore.embeddings")
@@ -101,42 +106,16 @@ class RateScore:
         except MemoryError:
             raise
         except Exception as error:  # what the readers raise for damaged files has no common base
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BadCheckpoint(
                 f"ratescore: the models in {config.entities} and {config.embeddings} cannot be "
-                f"loaded: {reason}"
+                f"loaded: {reason_of(error)}"
             ) from error
 
     def _notes(
         self, predictions: Sequence[Prediction], values: np.ndarray, asked: Sequence[int]
     ) -> Iterator[str]:
-        if not predictions:
-            yield "no predictions to score"
-            return
-        if empty := sum(not p.reference.strip() for p in predictions):
-            yield f"ratescore: {empty} references are empty: NaN, left out of the mean"
-        blank = sum(not p.generated.strip() and bool(p.reference.strip()) for p in predictions)
-        if blank:
-            yield f"ratescore: {blank} generated texts are empty: 0"
+        yield from notes_on_empty("ratescore", predictions, "mean")
         if none := int(np.isnan(values[list(asked)]).sum()):
             yield f"ratescore: {none} pairs in which the package finds no sentence: NaN"
         if half := int((values[list(asked)] == WITHOUT_ENTITIES).sum()):
             yield f"ratescore: {half} cases are exactly 0.5, its value where a text has no entity"
-
-
-def _package() -> Any:
-    try:
-        with offline():
-            return importlib.import_module("RaTEScore")
-    except (ImportError, OSError) as error:  # spaCy raises OSError for a model that is not there
-        raise MissingPackage(
-            f"metric 'ratescore' needs the package RaTEScore with medspacy ({error}); run: "
-            f"{INSTALL}"
-        ) from error
-
-
-def _version() -> str:
-    try:
-        return metadata.version("RaTEScore")
-    except metadata.PackageNotFoundError:
-        return "unknown"
