@@ -57,7 +57,7 @@ def test_neighbours_that_would_merge_are_refused() -> None:
     assert temporal_offsets(np.arange(10) * 0.25, 2, 0.5).tolist() == [0, 1, 2, 3, 4]
 
 
-# Whole seconds per patch: up to transformers 5.2 the library cuts them before it multiplies.
+# Whole seconds per patch: transformers before 5.18 cuts them to whole ones.
 @pytest.mark.parametrize("step_mm", [1.5, 3.0, 4.5])
 def test_image_has_the_positions_of_transformers(
     backbone: Qwen25VL, scan: Scan, step_mm: float

@@ -188,7 +188,8 @@ the largest position used, plus one. Tools that compute positions themselves (th
 with `generate`, vLLM) tie them to seconds instead, so their texts may differ from those that were
 scored. With a tool that ties time to seconds, the nearest thing for evenly spaced slices is
 `fps = {per_second * config.mm_per_position:g} / (mm between neighbouring slices)`: the model counts
-{per_second} positions per second.
+{per_second} positions per second. transformers before 5.18 cuts the seconds of a patch, 2 / fps, to
+whole ones.
 
 ## Write a report without ctfw
 
