@@ -145,7 +145,12 @@ def test_checkpoint_knows_its_preprocessing(finished: Finished) -> None:
     assert facts["stage"] == "tune"
     used = [step["use"].split("/")[1].split("@")[0] for step in facts["preprocess"]]
     assert used[:2] == ["rescale-hu", "hu-window"]
-    assert {p.name for p in best.iterdir()} == {"ctfw.json", "model", "training.pt"}
+    assert {p.name for p in best.iterdir()} == {
+        "checksums.json",
+        "ctfw.json",
+        "model",
+        "training.pt",
+    }
 
 
 def test_page_shows_the_run(finished: Finished) -> None:
