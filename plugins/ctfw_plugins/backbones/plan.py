@@ -132,7 +132,6 @@ def sizes_of(qwen: Qwen2_5_VLConfig, lora: Lora | None) -> dict[str, Any]:
     """Parameters, counted on the meta device where tensors have a shape and no memory."""
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration._from_config(qwen)
-    model.tie_weights()  # transformers before 5.1 leaves them apart on this device
     vision = sum(p.numel() for p in model.model.visual.parameters())
     text, image = qwen.text_config, qwen.vision_config
     return {
