@@ -84,6 +84,15 @@ def test_damaged_model_is_found(name: str, checkpoints: Checkpoints) -> None:
         check_model(folder)
 
 
+def test_damaged_facts_are_not_read(checkpoints: Checkpoints) -> None:
+    folder = save(checkpoints, 7)
+    file = folder / "ctfw.json"
+    flip_a_bit(file, file.read_bytes().index(b"7"))  # a step that is a number still
+    assert read_json(file)["step"] == 6
+    with pytest.raises(BadCheckpoint, match=r"ctfw.json is damaged"):
+        read_facts(folder)
+
+
 def test_damaged_state_is_found(checkpoints: Checkpoints) -> None:
     folder = save(checkpoints, 7, moments=torch.zeros(1000))
     file = folder / "training.pt"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from word_tokens import Words
 
 from ctfw.component import Block
 from ctfw.contracts import BatchSampler
@@ -33,17 +32,6 @@ SAMPLERS = CATALOG.names("negative_sampler")
 BLIND, SIDED = {"slice-shuffle"}, {"mirror"}
 SIDED_REPORT = "Pleural effusion is observed on the right. Cardiomegaly is observed."
 PLAIN_REPORT = "Pleural effusion is observed. Cardiomegaly is observed."
-
-
-class Words:
-    """One token per word, and the end of turn."""
-
-    def spans(self, reports: Sequence[str]) -> list[np.ndarray]:
-        found = []
-        for report in reports:
-            words = [match.span() for match in re.finditer(r"\S+", report)]
-            found.append(np.array([*words, (len(report), len(report))], np.int64))
-        return found
 
 
 def block(kind: str, name: str, **settings: Any) -> Block:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from word_tokens import Words
 
 from ctfw.component import Block
 from ctfw.config import Strict
@@ -31,17 +30,6 @@ REPORT = (
 )
 EFFUSION, CONSOLIDATION, HEART = "Pleural effusion", "Consolidation", "Cardiomegaly"
 CATALOG = load_plugins(only="none").catalog
-
-
-class Words:
-    """One token per word, and the end of turn."""
-
-    def spans(self, reports: Sequence[str]) -> list[np.ndarray]:
-        found = []
-        for report in reports:
-            words = [match.span() for match in re.finditer(r"\S+", report)]
-            found.append(np.array([*words, (len(report), len(report))], np.int64))
-        return found
 
 
 def labels(*present: str) -> np.ndarray:

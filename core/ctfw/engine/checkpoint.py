@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctfw import processes
 from ctfw.errors import BadCheckpoint, UserError
+from ctfw.runs.begun import PROCESSES
 from ctfw.runs.checksums import check_files, checksums, write_checksums
 from ctfw.runs.directory import pointed_at, write_pointer
 from ctfw.runs.files import read_json, readable_by_umask, write_json
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ctfw.contracts import Backbone
 
 
-PROCESSES = "processes"
 MODEL, FACTS, TRAINING = "model", "ctfw.json", "training.pt"
 WRITTEN = (MODEL, FACTS, TRAINING)  # by the main process
 
@@ -184,6 +184,7 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
     file = checkpoint / FACTS
     if not file.is_file():
         raise BadCheckpoint(f"{checkpoint} is not a ctfw checkpoint: it has no ctfw.json")
+    check_files(checkpoint, FACTS)
     try:
         return dict(read_json(file))
     except (UserError, ValueError, TypeError) as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from ctfw.errors import CannotWrite
+from ctfw.runs.files import whole_file
 from ctfw.types import HU, Volume
 
 
@@ -28,19 +26,10 @@ def write_slices(volume: Volume, file: Path) -> Path:
 
     Raises CannotWrite; a file of that name is then still what it was.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            np.savez_compressed(
-                stream,
-                hu=np.asarray(volume.array, np.float32) * np.float32(hu_scale(volume)),
-                positions_mm=np.asarray(volume.slice_positions_mm, np.float64),
-            )
-        os.replace(temporary, file)
-    except OSError as error:
-        raise CannotWrite(f"cannot write {file}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with whole_file(file) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            hu=np.asarray(volume.array, np.float32) * np.float32(hu_scale(volume)),
+            positions_mm=np.asarray(volume.slice_positions_mm, np.float64),
+        )
     return file

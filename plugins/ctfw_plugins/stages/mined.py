@@ -7,7 +7,6 @@ what was written: an unbroken run and a resumed one use the same bits.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ctfw import processes
 from ctfw.engine.images import TokenBank
 from ctfw.errors import UserError
 from ctfw.progress import bar
+from ctfw.runs.files import whole_file
 from ctfw.seed import stream
 from ctfw.types import CaseTable
 
@@ -96,12 +96,8 @@ def _projected(rows: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _write(file: Path, names: list[str], rows: np.ndarray) -> None:
-    """Whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as out:
+    with whole_file(file) as temporary, temporary.open("wb") as out:
         np.savez(out, names=np.array(names), features=rows)
-    os.replace(temporary, file)
 
 
 def _read(file: Path) -> tuple[list[str], np.ndarray]:

@@ -17,20 +17,14 @@ from accelerate import Accelerator
 from ctfw import processes
 from ctfw.contracts import Backbone
 from ctfw.engine.accelerator import learning_rate_at, make_accelerator
-from ctfw.engine.checkpoint import (
-    PROCESSES,
-    Checkpoints,
-    check_model,
-    read_shard,
-    read_training,
-)
+from ctfw.engine.checkpoint import Checkpoints, check_model, read_shard, read_training
 from ctfw.engine.context import Context
 from ctfw.engine.images import ImageBank
 from ctfw.engine.optimise import Optimised
 from ctfw.engine.trackers import open_trackers
 from ctfw.errors import BadCheckpoint, WrongProcesses
 from ctfw.progress import size_of
-from ctfw.runs.begun import begun_with, resume_command
+from ctfw.runs.begun import PROCESSES, begun_with, resume_command
 from ctfw.runs.files import read_lines, write_lines
 from ctfw.seed import stream_seed
 from ctfw.settings import Training
