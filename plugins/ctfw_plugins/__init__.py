@@ -234,7 +234,7 @@ def ctfw_backbones() -> Iterable[Component]:
         "ctfw_plugins.backbones.qwen25_vl:Qwen25VL",
         Qwen25VLConfig,
         "Qwen2.5-VL over slices in HU, temporal positions in millimetres",
-        needs=("torch", "transformers>=5.3", "tokenizers", "safetensors"),
+        needs=("torch", "transformers>=5.6", "tokenizers", "safetensors"),
     )
 
 

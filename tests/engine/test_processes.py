@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from ctfw import processes
+from ctfw.engine.spawn import exit_code
+from ctfw.runs.directory import RunDirectory
 from ctfw.runs.fault import Fault, first, forget
 from ctfw.runs.files import read_json, read_lines
 
@@ -66,6 +68,18 @@ class Job:
 
     def noted(self, what: str) -> list[int]:
         return [line[what] for line in read_lines(self.notes) if what in line]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_process_that_the_lost_connection_ended_is_not_the_cause(
+    told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(tmp_path)
+    if told:
+        first(tmp_path, "j", Fault(1, "failed", "process 1: the disk is full", 2))
+    assert exit_code(run, "j", 0, -signal.SIGABRT) == (2 if told else 1)
+    assert ("process 0 was ended by SIGABRT" in capsys.readouterr().err) is not told
+    assert exit_code(run, "j", 0, 3) == 3
 
 
 @pytest.fixture

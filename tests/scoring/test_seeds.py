@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ctfw.scoring.intervals import percentile
@@ -109,6 +109,8 @@ def test_one_patient_gives_a_mean_without_an_interval() -> None:
 
 
 @given(st.floats(0.5, 0.999), st.floats(1, 30_000))
+@example(0.998046875, 1.125)
+@example(0.999, 1.0)
 def test_t_quantile_and_p_value_are_those_of_scipy(level: float, free: float) -> None:
     stats = pytest.importorskip("scipy.stats")
     t = float(stats.t.ppf(level, free))

@@ -42,7 +42,7 @@ def run_together(run: RunDirectory, count: int) -> int:
             for rank in range(count):
                 started.append(_start(run.path, rank, count, port, job, lifeline))
             failed = _wait(started)
-            return 0 if failed is None else _code(run, job, failed, started[failed].returncode)
+            return 0 if failed is None else exit_code(run, job, failed, started[failed].returncode)
         finally:
             _stop(started)
 
@@ -88,8 +88,12 @@ def _stop(started: Sequence[subprocess.Popen[bytes]]) -> None:
                 process.wait(None if end is None else max(0.0, end - time.monotonic()))
 
 
-def _code(run: RunDirectory, job: str, rank: int, code: int) -> int:
-    """The exit code of the job; a process that was killed is told of, because it could not."""
+def exit_code(run: RunDirectory, job: str, rank: int, code: int) -> int:
+    """The exit code of the job; a process that was killed is told of, because it could not.
+
+    It may have been the library's connection that ended it, when another process had failed: then
+    that one has told of its error, and the code is its own.
+    """
     if code > 0:
         return code
     with suppress(ValueError):
@@ -102,6 +106,7 @@ def _code(run: RunDirectory, job: str, rank: int, code: int) -> int:
         if found.words == words:
             print(words, file=sys.stderr)
             run.set_status(state="failed", error=words)
+        return found.code
     return 1
 
 

@@ -109,8 +109,10 @@ def t_p_value(t: float, free: float) -> float:
 
 def _t_tail(free: float) -> tuple[np.ndarray, np.ndarray]:
     """Angles v from 0 to pi/2, and P(|T| >= sqrt(free) / tan v): the integral of sin^(free - 1)."""
-    angles = np.linspace(0, math.pi / 2, 20_001)
-    density = np.sin(angles) ** (free - 1)
+    # v = pi/2 u^2: near 0 the integrand has no derivative in v where free < 2, and has one in u.
+    roots = np.linspace(0, 1, 40_001)
+    angles = math.pi / 2 * roots**2
+    density = np.sin(angles) ** (free - 1) * roots
     area = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return angles, area / area[-1]
 

@@ -193,7 +193,7 @@ whole ones.
 
 ## Write a report without ctfw
 
-`write_report.py` in this folder needs numpy, torch and transformers (5.3 or newer), and feeds the
+`write_report.py` in this folder needs numpy, torch and transformers (5.6 or newer), and feeds the
 model as it was trained:
 
 ```sh

@@ -29,7 +29,7 @@ def components() -> Iterator[Component]:
         f"{folder}.radbert:RadBert",
         configs.RadBertConfig,
         "chest CT text to the 18 CT-RATE labels, by CT-RATE's own classifier",
-        needs=("torch", "transformers>=5.3", "safetensors"),
+        needs=("torch", "transformers>=5.6", "safetensors"),
     )
     yield Component(
         "llm",

@@ -81,7 +81,7 @@ def components() -> Iterator[Component]:
         f"{folder}.bertscore:BertScore",
         configs.BertScoreConfig,
         "similarity of contextual token embeddings",
-        needs=("torch", "transformers>=5.3", "safetensors"),
+        needs=("torch", "transformers>=5.6", "safetensors"),
     )
     yield Component(
         "radgraph",
